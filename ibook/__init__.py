@@ -1,0 +1,1 @@
+"""The core: contracts, features and decisions as plain functions of plain values."""

@@ -1,0 +1,44 @@
+"""Bytes to messages and back: strict, and with a reason for every refusal.
+
+Contracts travel as JSON, so that `kcat` can read them. Unknown fields are tolerated (a newer publisher), wrong
+types, missing fields, NaN, naive times and oversize payloads are not.
+"""
+
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from ibook.errors import InvalidMessage
+
+MAX_BYTES = 64 * 1024
+"""Largest message we read; the largest honest one is a listing of 50 ticket types, about 6 KiB."""
+
+_encoder = msgspec.json.Encoder()
+
+
+def encode(message: msgspec.Struct) -> bytes:
+    """The message as JSON bytes."""
+    return _encoder.encode(message)
+
+
+@cache
+def _decoder(type_: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(type_)
+
+
+def decode(payload: bytes | None, type_: Any) -> Any:
+    """Read a payload as `type_`, a message struct or a union of them.
+
+    Raises InvalidMessage with reason `oversize`, `malformed` (not JSON) or `invalid` (not this message).
+    """
+    if payload is None:
+        raise InvalidMessage("malformed", "empty payload")
+    if len(payload) > MAX_BYTES:
+        raise InvalidMessage("oversize", f"{len(payload)} bytes, at most {MAX_BYTES}")
+    try:
+        return _decoder(type_).decode(payload)  # type: ignore[no-any-return]
+    except msgspec.ValidationError as error:
+        raise InvalidMessage("invalid", str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidMessage("malformed", str(error)) from error

@@ -1,0 +1,354 @@
+"""What travels on Kafka: one frozen struct per message, versioned by its tag.
+
+A new field carries a default; a changed meaning gets a new tag. `type` on the wire is the tag. Times are
+RFC 3339 with an offset, money is an integer number of minor units.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+Id = Annotated[str, Meta(min_length=1, max_length=128)]
+"""An identifier the shop chose; never interpreted."""
+Time = Annotated[datetime, Meta(tz=True)]
+Minor = Annotated[int, Meta(ge=0, le=10**11)]
+"""Money in minor units of its currency (ISO 4217)."""
+Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$")]
+Seats = Annotated[int, Meta(ge=0, le=1_000_000)]
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+Action = Literal["approve", "review", "challenge", "decline"]
+Posture = Literal["normal", "stale_features", "no_features", "rules_only"]
+
+
+class Message(Struct, frozen=True, kw_only=True, tag_field="type"):
+    """What every message carries."""
+
+    message_id: Id
+    """Idempotency key: a redelivery repeats it."""
+    occurred_at: Time
+    """Event time: when it happened, not when anyone read it."""
+
+
+# ------------------------------------------------------------------------------------------------ ticket-activity
+class Activity(Message, frozen=True, kw_only=True):
+    """Something a user did before or after paying. Topic `ticket-activity`, key `user_id`."""
+
+    user_id: Id
+    device_id: Id
+    ip: Id
+
+
+class EventViewed(Activity, frozen=True, kw_only=True, tag="event_viewed.v1"):
+    """A buyer looked at an event's page."""
+
+    event_id: Id
+
+
+class SeatsHeld(Activity, frozen=True, kw_only=True, tag="seats_held.v1"):
+    """Seats were put into a cart."""
+
+    event_id: Id
+    hold_id: Id
+    n_seats: Seats
+
+
+class SeatsReleased(Activity, frozen=True, kw_only=True, tag="seats_released.v1"):
+    """A hold ended without a purchase."""
+
+    event_id: Id
+    hold_id: Id
+    n_seats: Seats
+
+
+class LoginAttempted(Activity, frozen=True, kw_only=True, tag="login_attempted.v1"):
+    """Somebody tried to log in as this user."""
+
+    succeeded: bool
+
+
+class AccountChanged(Activity, frozen=True, kw_only=True, tag="account_changed.v1"):
+    """The account was opened or one of its credentials changed."""
+
+    change: Literal["opened", "email", "password", "phone"]
+
+
+class TicketsTransferred(Activity, frozen=True, kw_only=True, tag="tickets_transferred.v1"):
+    """Tickets of a paid order went to somebody else."""
+
+    event_id: Id
+    transaction_id: Id
+    n_tickets: Seats
+
+
+TicketActivity = EventViewed | SeatsHeld | SeatsReleased | LoginAttempted | AccountChanged | TicketsTransferred
+
+
+# ------------------------------------------------------------------------- ticket-purchases and what follows from them
+class Order(Message, frozen=True, kw_only=True):
+    """The ids of a purchase. What follows it repeats them, so nobody needs a join to count it."""
+
+    transaction_id: Id
+    user_id: Id
+    card_id: Id
+    device_id: Id
+    ip: Id
+    event_id: Id
+    amount_minor: Minor
+    currency: Currency
+    n_tickets: Annotated[int, Meta(ge=1, le=1000)]
+    quote_id: Id | None = None
+    """The price quote it was bought at, if there was one."""
+
+
+class PurchaseRequested(Order, frozen=True, kw_only=True, tag="purchase_requested.v1"):
+    """A buyer pressed "pay". Topic `ticket-purchases`, key `card_id`.
+
+    A retry with another card is a new `transaction_id`.
+    """
+
+    ticket_type: Id
+    bin: Annotated[str, Meta(pattern="^[0-9]{6,8}$")]
+    """First digits of the card: the issuer."""
+    card_country: Annotated[str, Meta(pattern="^[A-Z]{2}$")]
+    ip_country: Annotated[str, Meta(pattern="^[A-Z]{2}$")]
+    email_domain: Id
+    account_opened_at: Time
+
+
+class PaymentOutcome(Order, frozen=True, kw_only=True, tag="payment_outcome.v1"):
+    """What the payment provider said. Topic `payment-outcomes`, key `transaction_id`."""
+
+    status: Literal["authorised", "declined", "settled", "refunded"]
+    reason: str = ""
+    """The provider's code when declined, the shop's when refunded."""
+
+
+class FraudLabel(Order, frozen=True, kw_only=True, tag="fraud_label.v1"):
+    """What was learned about a purchase, long after it. Topic `fraud-labels`, key `transaction_id`.
+
+    `occurred_at` is when it became known; `effective_at` is the purchase's time. A `reversal` takes back what
+    was said before.
+    """
+
+    source: Literal["chargeback", "early_warning", "review", "reversal"]
+    is_fraud: bool
+    effective_at: Time
+
+
+# ------------------------------------------------------------------------------------------ event-listings, -inventory
+class TicketType(Struct, frozen=True, kw_only=True):
+    """One kind of ticket of an event, with the bounds its price must keep."""
+
+    name: Id
+    list_price_minor: Annotated[int, Meta(ge=1, le=10**9)]
+    floor_minor: Annotated[int, Meta(ge=1, le=10**9)]
+    cap_minor: Annotated[int, Meta(ge=1, le=10**9)]
+
+
+class EventListed(Message, frozen=True, kw_only=True, tag="event_listed.v1"):
+    """An event is on sale. Topic `event-listings`, key `event_id`, compacted: the last one counts."""
+
+    event_id: Id
+    name: str
+    category: Literal["sports", "concerts", "family", "cultural"]
+    promoter_id: Id
+    venue: str
+    capacity: Seats
+    on_sale_at: Time
+    starts_at: Time
+    currency: Currency
+    ticket_types: Annotated[list[TicketType], Meta(min_length=1, max_length=50)]
+
+
+class InventoryChanged(Message, frozen=True, kw_only=True, tag="inventory_changed.v1"):
+    """Seats left to sell. Topic `event-inventory`, key `event_id`, compacted: the last one counts."""
+
+    event_id: Id
+    capacity: Seats
+    remaining: Seats
+
+
+# --------------------------------------------------------------------------------------- fraud-verdicts, fraud-evidence
+class FraudVerdict(Message, frozen=True, kw_only=True, tag="fraud_verdict.v1"):
+    """The answer to one purchase. Topic `fraud-verdicts`, key `transaction_id`, the partition of the purchase.
+
+    The first verdict of a transaction in its partition counts; `occurred_at` is when it was decided.
+    """
+
+    transaction_id: Id
+    action: Action
+    score_band: Literal["low", "elevated", "high", "highest", "not_scored"]
+    posture: Posture
+    model_version: str
+    """`none` when no model took part."""
+    quote_id: Id | None = None
+    event_id: str = ""
+    """The event of the purchase; empty when the purchase could not be read."""
+
+
+class StatePosition(Struct, frozen=True, kw_only=True):
+    """Which state of an entity a verdict was computed from."""
+
+    entity: str
+    key: str
+    updates_partition: int
+    updates_offset: int
+    """Last folded offset of `entity-updates`; -1 when the entity had no state."""
+    folded: list[tuple[str, int, int]] = []
+    """(topic, partition, offset) of what the verdict worker folded on top."""
+
+
+class ReasonCode(Struct, frozen=True, kw_only=True):
+    """Why a purchase was not approved: a feature or a rule, and how much it weighed (log-odds; 0 for a rule)."""
+
+    code: str
+    contribution: float
+
+
+class VerdictEvidence(Message, frozen=True, kw_only=True, tag="verdict_evidence.v1"):
+    """All that went into a verdict. Topic `fraud-evidence`, key `transaction_id`; written before the verdict."""
+
+    decision_id: Id
+    transaction_id: Id
+    purchase: PurchaseRequested | None
+    """None when the purchase could not be read."""
+    source: tuple[str, int, int]
+    """Topic, partition and offset of the purchase."""
+    action: Action
+    posture: Posture
+    score: float | None
+    threshold: float | None
+    propensity: float
+    """P(approve) of the exploration slice: below 1 only where a would-be decline could be approved."""
+    explored: bool
+    rules: list[str]
+    reasons: list[ReasonCode]
+    feature_names_hash: str
+    features: list[float | None]
+    """In the order of the model's feature service; null is missing."""
+    states: list[StatePosition]
+    staleness_seconds: float | None
+    """Decision time minus the feature workers' heartbeat."""
+    model_version: str
+    policy_version: str
+
+
+# ----------------------------------------------------------------------------------------------------- model-releases
+class ModelReleased(Message, frozen=True, kw_only=True, tag="model_released.v1"):
+    """From now on this artefact decides. Topic `model-releases`, key `model`, kept forever: the model's timeline."""
+
+    model: Id
+    version: Id
+    artefact: str
+    """Path relative to the model store, or a URI."""
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    feature_names_hash: str
+    released_by: str = ""
+    why: str = ""
+
+
+# -------------------------------------------------------------------------------------------------------- dead-letters
+class DeadLetter(Message, frozen=True, kw_only=True, tag="dead_letter.v1"):
+    """A message nobody could read. Topic `dead-letters`, key of the source."""
+
+    topic: str
+    partition: int
+    offset: int
+    reason: str
+    detail: str
+    worker: str
+    payload: bytes
+    """As it came, base64 in JSON; the first 64 KiB of an oversize one."""
+    truncated: bool = False
+
+
+# ------------------------------------------------------------------- quote-journal, price-rewards, price-policies
+class JournalEntry(Message, frozen=True, kw_only=True):
+    """One step in the life of a quote. Topic `quote-journal`, key `quote_id`, partition by `quote_id` (ours)."""
+
+    quote_id: Id
+    event_id: Id
+
+
+class QuoteIssued(JournalEntry, frozen=True, kw_only=True, tag="quote_issued.v1"):
+    """A price was shown to a buyer: an offer. Arm and propensity never leave the journal."""
+
+    ticket_type: Id
+    currency: Currency
+    price_minor: Minor
+    slot: int
+    """Number of the time slot since the epoch whose price was drawn."""
+    arm: int
+    """Index of the price multiplier; -1 when no policy was known and the list price was shown."""
+    propensity: Share
+    """P(arm) under the policy that drew it."""
+    policy_version: int
+    expires_at: Time
+
+
+class QuoteSold(JournalEntry, frozen=True, kw_only=True, tag="quote_sold.v1"):
+    """A payment at this quote settled."""
+
+    transaction_id: Id
+    n_tickets: Seats
+    amount_minor: Minor
+
+
+class QuoteTakenBack(JournalEntry, frozen=True, kw_only=True, tag="quote_taken_back.v1"):
+    """The sale was undone (refund), or never allowed (our own verdict): it must not teach a price."""
+
+    transaction_id: Id
+    reason: Literal["refunded", "verdict", "declined"]
+
+
+class PriceReward(Message, frozen=True, kw_only=True, tag="price_reward.v1"):
+    """What an offer came to. Topic `price-rewards`, key `event_id`.
+
+    `offers` and `sales` are +1, 0 or -1: a sale taken back leaves with its offer.
+    """
+
+    event_id: Id
+    quote_id: Id
+    ticket_type: Id
+    arm: int
+    slot: int
+    offers: Annotated[int, Meta(ge=-1, le=1)]
+    sales: Annotated[int, Meta(ge=-1, le=1)]
+    revenue_minor: int
+    """Price shown when sold; negative when taken back."""
+    source_partition: int
+    """Journal partition, and the reward's number in it: increasing, repeated on redelivery."""
+    sequence: int
+
+
+class ArmProbabilities(Struct, frozen=True, kw_only=True):
+    """How likely each price multiplier is drawn for a ticket type."""
+
+    ticket_type: Id
+    list_price_minor: Annotated[int, Meta(ge=1)]
+    prices_minor: list[Minor]
+    """Price of each arm, after floor and cap."""
+    probabilities: list[Share]
+    expected_sales: list[Share]
+    """Mean of each arm's posterior P(sale | offer)."""
+    interval: list[tuple[float, float]]
+    """95 % interval of each arm's posterior P(sale | offer)."""
+
+
+class PricePolicy(Message, frozen=True, kw_only=True, tag="price_policy.v1"):
+    """The prices of an event from a slot on. Topic `price-policies`, key `event_id`, compacted.
+
+    `upcoming` holds from `first_slot`, a future one; `current` until then.
+    """
+
+    event_id: Id
+    version: int
+    slot_seconds: float
+    first_slot: int
+    currency: Currency
+    current: list[ArmProbabilities]
+    upcoming: list[ArmProbabilities]
+
+
+QuoteJournal = QuoteIssued | QuoteSold | QuoteTakenBack

@@ -1,0 +1,31 @@
+"""Every Prometheus metric, in base units. Labels take few values; users and events belong in logs."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+LATENCY_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+VERDICTS = Counter("ibook_fraud_verdicts_total", "Verdicts published.", ["action", "posture"])
+VERDICT_SECONDS = Histogram(
+    "ibook_fraud_verdict_seconds", "Broker time of a purchase to its acknowledged verdict.", buckets=LATENCY_BUCKETS
+)
+BATCH_SIZE = Histogram("ibook_fraud_batch_purchases", "Purchases per verdict batch.", buckets=(1, 2, 4, 8, 16, 32, 64))
+DUPLICATES = Counter("ibook_fraud_duplicate_purchases_total", "Purchases skipped because they were answered before.")
+CONFLICTS = Counter("ibook_fraud_conflicting_purchases_total", "A known transaction id with another payload.")
+FEATURE_STALENESS = Gauge("ibook_feature_staleness_seconds", "Decision time minus the feature workers' heartbeat.")
+DEAD_LETTERS = Counter("ibook_dead_letters_total", "Messages nobody could read.", ["topic", "reason"])
+
+UPDATES_SENT = Counter("ibook_entity_updates_sent_total", "Entity updates sent.", ["entity"])
+UPDATES_FOLDED = Counter("ibook_entity_updates_folded_total", "Entity updates folded into a state.", ["entity"])
+UPDATES_SKIPPED = Counter(
+    "ibook_entity_updates_skipped_total", "Entity updates left out: redelivered, repeated, late, future.", ["why"]
+)
+STATES_PUSHED = Counter("ibook_feature_states_pushed_total", "States written to the online store.", ["entity"])
+PUSH_SECONDS = Histogram("ibook_feature_push_seconds", "One push to the online store.", buckets=LATENCY_BUCKETS)
+PUSH_FAILURES = Counter("ibook_feature_push_failures_total", "Pushes the online store refused or did not answer.")
+HEARTBEAT_LAG = Gauge("ibook_feature_heartbeat_lag_seconds", "Now minus the oldest heartbeat written.")
+
+QUOTES = Counter("ibook_price_quotes_total", "Quotes issued.", ["source"])
+QUOTE_SECONDS = Histogram("ibook_price_quote_seconds", "One quote request.", buckets=LATENCY_BUCKETS)
+JOURNAL_DROPPED = Counter("ibook_quote_journal_dropped_total", "Journal entries that never reached Kafka.")
+REWARDS = Counter("ibook_price_rewards_total", "Rewards settled.", ["kind"])
+POLICIES = Counter("ibook_price_policies_total", "Price policies published.")

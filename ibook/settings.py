@@ -1,0 +1,61 @@
+"""Every setting, read once from the environment (`IBOOK_…`) at start."""
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ibook.errors import ConfigurationError
+
+DEVELOPMENT_SECRET = "development-only"
+
+
+class Settings(BaseSettings):
+    """What an entry point needs to know. Durations are in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="IBOOK_", frozen=True, extra="ignore")
+
+    kafka_bootstrap: str = "127.0.0.1:9092"
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    data_dir: Path = Path(".ibook")
+    """Everything we write on this machine: broker and table data, models, logs, the Feast registry."""
+    partitions: int = Field(default=4, ge=1, le=256)
+    """Of every keyed topic. `ibook topics apply` never lowers it."""
+    replication: int = Field(default=1, ge=1, le=7)
+    worker_name: str = "1"
+    """Tells the workers of one kind apart: static group membership, table folder, log file."""
+    metrics_port: int = Field(default=0, ge=0, le=65535)
+    """Prometheus endpoint of a worker on 127.0.0.1; 0 is none."""
+
+    serving_host: str = "127.0.0.1"
+    serving_port: int = Field(default=8000, ge=1, le=65535)
+    quote_secret: SecretStr = SecretStr(DEVELOPMENT_SECRET)
+    """Signs quotes and draws slot prices; the same in every replica."""
+
+    slot_seconds: float = Field(default=300.0, gt=0)
+    """A price holds for one slot."""
+    quote_ttl_seconds: float = Field(default=600.0, gt=0)
+    quote_grace_seconds: float = Field(default=60.0, gt=0)
+    """How long after its expiry a quote still waits for its settlement before it counts as no sale."""
+    policy_seconds: float = Field(default=5.0, gt=0)
+    """How often arm probabilities are computed anew."""
+
+    model_name: str = "fraud"
+    stale_after_seconds: float = Field(default=5.0, gt=0)
+    """Older heartbeats of the feature workers mean posture `stale_features`."""
+    feature_read_seconds: float = Field(default=0.25, gt=0)
+    """Longest a verdict waits for the online store before it goes on without features."""
+    session_timeout_seconds: float = Field(default=10.0, ge=6)
+    """Kafka group session; a killed worker's partitions move after it."""
+    seed: int = 0
+    """Seeds what is drawn at random: the exploration slice, posterior samples."""
+
+
+def load_settings() -> Settings:
+    """Settings from the environment. Raises ConfigurationError with one sentence that names the variable."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "IBOOK_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise ConfigurationError(f"setting {name}={first.get('input')!r} is refused: {first['msg']}.") from error
