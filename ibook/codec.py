@@ -37,7 +37,7 @@ def decode(payload: bytes | None, type_: Any) -> Any:
     if len(payload) > MAX_BYTES:
         raise InvalidMessage("oversize", f"{len(payload)} bytes, at most {MAX_BYTES}")
     try:
-        return _decoder(type_).decode(payload)  # type: ignore[no-any-return]
+        return _decoder(type_).decode(payload)
     except msgspec.ValidationError as error:
         raise InvalidMessage("invalid", str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
