@@ -32,7 +32,7 @@ class PolicyUnavailable(IbookError):
 
 
 class QuoteRefused(IbookError):
-    """A quote that can't be honoured; `reason` is `expired`, `forged`, `unknown` or `used`."""
+    """A quote that can't be honoured; `reason` is `expired`, `forged`, `other_event`, `unknown` (key) or `used`."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"quote refused: {reason}")

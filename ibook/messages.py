@@ -145,6 +145,11 @@ class TicketType(Struct, frozen=True, kw_only=True):
     floor_minor: Annotated[int, Meta(ge=1, le=10**9)]
     cap_minor: Annotated[int, Meta(ge=1, le=10**9)]
 
+    def __post_init__(self) -> None:
+        """Raises ValueError (a decoder's InvalidMessage) unless floor <= list price <= cap."""
+        if not self.floor_minor <= self.list_price_minor <= self.cap_minor:
+            raise ValueError("list price outside floor and cap")
+
 
 class EventListed(Message, frozen=True, kw_only=True, tag="event_listed.v1"):
     """An event is on sale. Topic `event-listings`, key `event_id`, compacted: the last one counts."""
@@ -305,14 +310,18 @@ class QuoteTakenBack(JournalEntry, frozen=True, kw_only=True, tag="quote_taken_b
 class PriceReward(Message, frozen=True, kw_only=True, tag="price_reward.v1"):
     """What an offer came to. Topic `price-rewards`, key `event_id`.
 
-    `offers` and `sales` are +1, 0 or -1: a sale taken back leaves with its offer.
+    `offers` and `sales` are +1, 0 or -1: a sale taken back leaves with its offer, from where they were counted:
+    the price that was shown and the time it was shown at. `occurred_at` is when the reward was settled.
     """
 
     event_id: Id
     quote_id: Id
     ticket_type: Id
     arm: int
+    """As in QuoteIssued: -1 is the list price shown without a policy."""
+    price_minor: Minor
     slot: int
+    offered_at: Time
     offers: Annotated[int, Meta(ge=-1, le=1)]
     sales: Annotated[int, Meta(ge=-1, le=1)]
     revenue_minor: int
@@ -335,16 +344,22 @@ class ArmProbabilities(Struct, frozen=True, kw_only=True):
     interval: list[tuple[float, float]]
     """95 % interval of each arm's posterior P(sale | offer)."""
 
+    def __post_init__(self) -> None:
+        """Raises ValueError (a decoder's InvalidMessage) unless there is one of each per arm, and they sum to 1."""
+        lengths = {len(self.prices_minor), len(self.probabilities), len(self.expected_sales), len(self.interval)}
+        if len(lengths) != 1 or abs(sum(self.probabilities) - 1.0) > 1e-9:
+            raise ValueError("arms of unequal length, or probabilities that do not sum to 1")
+
 
 class PricePolicy(Message, frozen=True, kw_only=True, tag="price_policy.v1"):
     """The prices of an event from a slot on. Topic `price-policies`, key `event_id`, compacted.
 
-    `upcoming` holds from `first_slot`, a future one; `current` until then.
+    `upcoming` holds from `first_slot`, a future one; `current` until then (empty: list prices, no policy yet).
     """
 
     event_id: Id
     version: int
-    slot_seconds: float
+    slot_seconds: Annotated[float, Meta(gt=0)]
     first_slot: int
     currency: Currency
     current: list[ArmProbabilities]

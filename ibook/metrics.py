@@ -27,5 +27,6 @@ HEARTBEAT_LAG = Gauge("ibook_feature_heartbeat_lag_seconds", "Now minus the olde
 QUOTES = Counter("ibook_price_quotes_total", "Quotes issued.", ["source"])
 QUOTE_SECONDS = Histogram("ibook_price_quote_seconds", "One quote request.", buckets=LATENCY_BUCKETS)
 JOURNAL_DROPPED = Counter("ibook_quote_journal_dropped_total", "Journal entries that never reached Kafka.")
+QUOTES_REFUSED = Counter("ibook_price_quotes_refused_total", "Payments at a quote that was not honoured.", ["reason"])
 REWARDS = Counter("ibook_price_rewards_total", "Rewards settled.", ["kind"])
 POLICIES = Counter("ibook_price_policies_total", "Price policies published.")

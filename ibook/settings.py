@@ -1,6 +1,7 @@
 """Every setting, read once from the environment (`IBOOK_…`) at start."""
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -31,14 +32,31 @@ class Settings(BaseSettings):
     serving_port: int = Field(default=8000, ge=1, le=65535)
     quote_secret: SecretStr = SecretStr(DEVELOPMENT_SECRET)
     """Signs quotes and draws slot prices; the same in every replica."""
+    quote_old_secrets: tuple[SecretStr, ...] = ()
+    """Former values of `quote_secret` whose quotes are still honoured, as a JSON list."""
 
     slot_seconds: float = Field(default=300.0, gt=0)
     """A price holds for one slot."""
     quote_ttl_seconds: float = Field(default=600.0, gt=0)
+    """A quote expires so long after the end of its slot."""
     quote_grace_seconds: float = Field(default=60.0, gt=0)
     """How long after its expiry a quote still waits for its settlement before it counts as no sale."""
     policy_seconds: float = Field(default=5.0, gt=0)
     """How often arm probabilities are computed anew."""
+    policy_max_age_seconds: float = Field(default=3600.0, gt=0)
+    """Older policies give way to list prices; unchanged ones are published again four times as often."""
+    price_multipliers: tuple[Annotated[float, Field(gt=0, le=10)], ...] = Field(
+        default=(0.8, 0.9, 1.0, 1.1, 1.25), min_length=1, max_length=20
+    )
+    """The arms, as multiples of the list price, as a JSON list."""
+    price_half_life_seconds: float = Field(default=86_400.0, gt=0)
+    """Age in event time at which an offer counts half."""
+    quote_memory_seconds: float = Field(default=86_400.0, gt=0)
+    """How long after its expiry an unsold quote is remembered, for settlements read late."""
+    refund_seconds: float = Field(default=30 * 86_400.0, gt=0)
+    """How long after its expiry a sold quote can still be taken back."""
+    journal_buffer: int = Field(default=100_000, ge=1)
+    """Quotes that wait in memory for Kafka; when they fill it, list prices are shown without a journal entry."""
 
     model_name: str = "fraud"
     stale_after_seconds: float = Field(default=5.0, gt=0)
