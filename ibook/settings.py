@@ -1,7 +1,7 @@
 """Every setting, read once from the environment (`IBOOK_…`) at start."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -20,6 +20,8 @@ class Settings(BaseSettings):
     redis_url: str = "redis://127.0.0.1:6379/0"
     data_dir: Path = Path(".ibook")
     """Everything we write on this machine: broker and table data, models, logs, the Feast registry."""
+    parts: Literal["auto", "existing", "containers", "processes"] = "auto"
+    """Where the local launcher takes Kafka and Redis from; `auto` is the first that can be had."""
     partitions: int = Field(default=4, ge=1, le=256)
     """Of every keyed topic. `ibook topics apply` never lowers it."""
     replication: int = Field(default=1, ge=1, le=7)
