@@ -1,0 +1,1 @@
+"""Kafka, Redis and the platform's own workers on one machine, without Docker."""

@@ -1,0 +1,164 @@
+"""Child processes that keep a log, never outlive us, and are waited for by what they do rather than by sleeping."""
+
+import errno
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ibook.errors import ConfigurationError
+
+_TETHER = Path(__file__).with_name("tether.py")
+_POLL_SECONDS = 0.05
+# The kernel kills a tethered child when the *thread* that started it ends, so one thread of the whole process's life
+# starts them all.
+_nursery = ThreadPoolExecutor(max_workers=1, thread_name_prefix="nursery")
+
+
+@dataclass
+class Child:
+    """A process we started: it dies with us, even when we are killed with -9."""
+
+    name: str
+    log: Path
+    process: subprocess.Popen[bytes]
+    log_start: int = field(default=0)
+    """Where this run's lines begin in the log."""
+    started_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self.process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self.process.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; negative is the signal that ended it."""
+        return self.process.poll()
+
+    def terminate(self) -> None:
+        """Ask it to end (SIGTERM)."""
+        if self.alive:
+            self.process.send_signal(signal.SIGTERM)
+
+    def stop(self, grace_seconds: float = 10.0) -> None:
+        """Ask it to end, and kill it when it has not after `grace_seconds`."""
+        self.terminate()
+        try:
+            self.process.wait(grace_seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """End it now (SIGKILL)."""
+        if self.alive:
+            self.process.kill()
+        self.process.wait()
+
+    def lines(self) -> list[str]:
+        """What it has logged in this run; the last 64 KiB of it."""
+        with self.log.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(self.log_start, end - 65536))
+            return file.read().decode(errors="replace").splitlines()
+
+
+def start(name: str, argv: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None) -> Child:
+    """Start a program, its output appended to `log`. Raises ConfigurationError when the disk is full."""
+    with disk_errors(log.parent):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            tethered = [sys.executable, "-I", "-S", str(_TETHER), str(os.getpid()), *argv]
+            started = _nursery.submit(
+                subprocess.Popen,
+                tethered,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=dict(os.environ if env is None else env),
+                start_new_session=True,  # Ctrl-C is for us; we end our children in order
+            )
+            return Child(name, log, started.result(), log_start=output.tell())
+
+
+class disk_errors:  # noqa: N801 - reads as a statement
+    """Turns a full or unwritable disk into a ConfigurationError that names the folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Raise ConfigurationError for the errors a person must repair."""
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ConfigurationError(f"The disk is full: nothing can be written to {self._folder}.") from error
+        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+            raise ConfigurationError(f"The folder {self._folder} can't be written to.") from error
+
+
+def wait_until(condition: Callable[[], bool], *, timeout_seconds: float) -> bool:
+    """Poll until the condition holds; False when it does not in time."""
+    deadline = time.monotonic() + timeout_seconds
+    while not condition():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
+
+
+def wait_ready(
+    child: Child, ready: Callable[[], bool], *, timeout_seconds: float, explain: Callable[[list[str]], str]
+) -> Child:
+    """The child, once it is ready. Raises ConfigurationError with what `explain` makes of its log when it isn't."""
+    try:
+        if wait_until(lambda: not child.alive or ready(), timeout_seconds=timeout_seconds) and child.alive:
+            return child
+        raise ConfigurationError(explain(child.lines()))
+    except BaseException:  # also Ctrl-C: whoever started it never got to hold it
+        child.kill()
+        raise
+
+
+def free_port() -> int:
+    """A TCP port on 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def port_is_free(port: int) -> bool:
+    """Whether a server could listen on this port of 127.0.0.1."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: TIME_WAIT does not count
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def claim_port(port: int, owner: str) -> int:
+    """The port itself. Raises ConfigurationError when somebody listens on it."""
+    if not port_is_free(port):
+        raise ConfigurationError(f"{owner} can't listen on 127.0.0.1:{port}: the port is in use.")
+    return port
+
+
+def interrupt_on_sigterm() -> None:
+    """Make SIGTERM and SIGHUP end this process the way Ctrl-C does, by KeyboardInterrupt in its main thread."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
