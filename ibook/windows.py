@@ -32,6 +32,7 @@ Each is a multiple of the next level's hop, so that a level ends where a tile of
 _NEXT_HOPS_S = (*HOPS_S[1:], HOPS_S[-1])
 
 Operation = Literal["count", "sum", "max", "distinct", "last", "first_time", "last_time"]
+FoldResult = Literal["folded", "redelivered", "repeated"]
 RECENT_MESSAGES = 32
 DISTINCT_CAP = 32
 """Distinct values kept per tile; beyond it the smallest hashes stay (a KMV sketch, independent of order)."""
@@ -97,6 +98,27 @@ def decode_state(payload: bytes) -> WindowState:
     return _decoder.decode(payload)
 
 
+class StoredState(Struct, array_like=True):
+    """What a worker keeps of an entity: its state, and what catches the shop's own repeats."""
+
+    state: WindowState
+    recent: list[int] = []
+    """Hashes of the latest message ids, oldest first; never pushed."""
+
+
+_stored_decoder = msgspec.msgpack.Decoder(StoredState)
+
+
+def encode_stored(stored: StoredState) -> bytes:
+    """The stored state as bytes."""
+    return _encoder.encode(stored)
+
+
+def decode_stored(payload: bytes) -> StoredState:
+    """Read what `encode_stored` wrote. Raises msgspec.DecodeError."""
+    return _stored_decoder.decode(payload)
+
+
 def level_of(window_s: int) -> int:
     """The finest level that serves a window of so many seconds.
 
@@ -129,6 +151,19 @@ class Layout:
         return WindowState(
             self.fingerprint, positions={}, times_us={}, last_value={}, tiles=[],
         )  # fmt: skip
+
+    def fold_stored(self, stored: StoredState, update: EntityUpdate) -> FoldResult:
+        """Fold an update in place unless it was seen: at this position, or as a message the shop sent twice."""
+        state = stored.state
+        if update.offset <= state.positions.get(update.source, -1):
+            return "redelivered"
+        known = hash64(update.fact.message_id)
+        if known in stored.recent:
+            self.skip(state, update)
+            return "repeated"
+        stored.recent = [*stored.recent[1 - RECENT_MESSAGES :], known]
+        self.fold(state, update)
+        return "folded"
 
     def fold(self, state: WindowState, update: EntityUpdate) -> bool:
         """Fold an update into a state, in place. False when the state had it already (a redelivery)."""
@@ -245,3 +280,8 @@ def _add(tile: Tile, index: int, measure: Measure, fact: Fact) -> None:
 def hash32(value: str) -> int:
     """A fixed 32-bit hash: the same on any machine, unlike Python's own."""
     return int.from_bytes(blake2b(value.encode(), digest_size=4).digest(), "big")
+
+
+def hash64(value: str) -> int:
+    """A fixed 64-bit hash: two of our recent message ids never meet in it by chance."""
+    return int.from_bytes(blake2b(value.encode(), digest_size=8).digest(), "big")

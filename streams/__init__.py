@@ -1,1 +1,1 @@
-
+"""Faust stream processors: listing this folder prints the topology."""

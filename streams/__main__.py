@@ -1,0 +1,45 @@
+"""`python -m streams NAME`: run one worker until it is told to stop."""
+
+import importlib
+import sys
+from pathlib import Path
+
+from ibook.errors import ConfigurationError
+from ibook.settings import Settings, load_settings
+
+WORKERS = (
+    "activity-to-entities", "entities-to-features", "purchases-to-verdicts", "outcomes-to-journal",
+    "journal-to-rewards", "rewards-to-policies",
+)  # fmt: skip
+
+
+def run(name: str, settings: Settings) -> None:
+    """Run a worker in this process; returns when it has stopped."""
+    import faust
+    import uvloop
+    from prometheus_client import start_http_server
+
+    uvloop.install()
+    app = importlib.import_module(f"streams.{name.replace('-', '_')}").create(settings)
+    if settings.metrics_port:
+        start_http_server(settings.metrics_port, addr="127.0.0.1")
+    faust.Worker(app, loglevel="warn", redirect_stdouts=False).execute_from_commandline()
+
+
+def main() -> int:
+    """Read the arguments and the settings; a wrong one is one sentence."""
+    if len(sys.argv) != 2 or sys.argv[1] not in WORKERS:
+        print(f"usage: python -m streams NAME, where NAME is one of {', '.join(WORKERS)}", file=sys.stderr)
+        return 2
+    try:
+        settings = load_settings()
+        Path(settings.data_dir).mkdir(parents=True, exist_ok=True)
+        run(sys.argv[1], settings)
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""Activity, purchases, outcomes, labels, inventory -> one update per entity touched, in the entity's own partition."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import faust
+import structlog
+from faust.types import TP, AppT
+
+from ibook import entities, metrics
+from ibook.clock import Clock, SystemClock, to_us
+from ibook.codec import decode
+from ibook.entities import EntityUpdate, EntityUpdates, Watermark
+from ibook.errors import InvalidMessage
+from ibook.partitioning import partition_of
+from ibook.settings import Settings
+from ibook.topics import BY_NAME, ENTITY_UPDATES, FEATURE_SOURCES
+from streams.app import TICK_SECONDS, Event, Stream, create_app, every, raw_topic
+from streams.batches import acknowledge, each_batch
+from streams.dead_letters import publish_dead_letters
+from streams.offsets import committed_offsets
+from streams.publish import Record, publish_all
+
+log = structlog.get_logger()
+
+NAME = "activity-to-entities"
+SOURCES = tuple(topic.name for topic in FEATURE_SOURCES)
+MAX_UPDATES_PER_RECORD = 1000
+
+
+class Progress:
+    """How far each source partition has been sent: what the heartbeats downstream are made of."""
+
+    def __init__(self) -> None:
+        self._sent: dict[TP, tuple[int, int]] = {}
+
+    def assign(self, sent: Mapping[TP, int]) -> None:
+        """Start anew with the partitions held now, each with the offset below which all has been sent."""
+        self._sent = {tp: (offset - 1, 0) for tp, offset in sent.items()}
+
+    def advance(self, tp: TP, offset: int, broker_us: int) -> None:
+        """Everything of a partition up to `offset`, which the broker took at `broker_us`, has been sent."""
+        if tp in self._sent:
+            self._sent[tp] = (offset, broker_us)
+
+    def watermarks(self, highwaters: Mapping[TP, int | None], now_us: int) -> list[Watermark]:
+        """One watermark per partition; a partition whose end has been sent is as fresh as now."""
+        marks = []
+        for tp, (offset, broker_us) in self._sent.items():
+            end = highwaters.get(tp)
+            at_end = end is not None and offset + 1 >= end
+            marks.append(
+                Watermark(entities.source_slot(tp.topic, tp.partition), offset, now_us if at_end else broker_us)
+            )
+        return [mark for mark in marks if mark.broker_us > 0]
+
+
+def updates_by_partition(
+    events: Sequence[Event], partitions: int
+) -> tuple[dict[int, list[EntityUpdate]], list[tuple[Event, InvalidMessage]]]:
+    """The updates of a batch grouped by target partition, in order, and what could not be read."""
+    groups: dict[int, list[EntityUpdate]] = {}
+    rejected: list[tuple[Event, InvalidMessage]] = []
+    for event in events:
+        try:
+            updates = _updates(event)
+        except InvalidMessage as error:
+            rejected.append((event, error))
+            continue
+        for update in updates:
+            groups.setdefault(partition_of(f"{update.entity}:{update.key}", partitions), []).append(update)
+    return groups, rejected
+
+
+def _updates(event: Event) -> list[EntityUpdate]:
+    message = event.message
+    decoded: entities.Source = decode(message.value, BY_NAME[message.topic].message)
+    if entities.is_future(decoded, int(message.timestamp * 1_000_000)):
+        metrics.UPDATES_SKIPPED.labels("future").inc()
+        raise InvalidMessage("future", f"occurred_at {decoded.occurred_at.isoformat()} is ahead of the broker's clock")
+    return entities.updates_of(decoded, entities.source_slot(message.topic, message.partition), message.offset)
+
+
+def _records(groups: Mapping[int, list[EntityUpdate]]) -> dict[int, list[Record]]:
+    return {
+        partition: [
+            Record(None, entities.pack(EntityUpdates(updates[start : start + MAX_UPDATES_PER_RECORD], [])))
+            for start in range(0, len(updates), MAX_UPDATES_PER_RECORD)
+        ]
+        for partition, updates in groups.items()
+    }
+
+
+async def send_batch(app: AppT, events: Sequence[Event], progress: Progress, partitions: int, clock: Clock) -> None:
+    """Send the updates of a batch, dead-letter what is ours to dead-letter, acknowledge."""
+    groups, rejected = updates_by_partition(events, partitions)
+    await publish_all(app, ENTITY_UPDATES.name, _records(groups))
+    ours = [(event, error) for event, error in rejected if BY_NAME[event.message.topic].dead_letters_by == "features"]
+    await publish_dead_letters(app, ours, clock=clock)
+    for event in events:
+        progress.advance(event.message.tp, event.message.offset, int(event.message.timestamp * 1_000_000))
+    acknowledge(events)
+    for updates in groups.values():
+        for update in updates:
+            metrics.UPDATES_SENT.labels(update.entity).inc()
+
+
+def create(settings: Settings, clock: Clock | None = None) -> faust.App:
+    """The worker's Faust app."""
+    clock = clock or SystemClock()
+    app = create_app(NAME, settings)
+    progress = Progress()
+    sending = asyncio.Lock()
+
+    @app.on_partitions_assigned.connect(weak=False)
+    async def _start_from_committed(sender: AppT, assigned: set[TP], **_: object) -> None:
+        ours = {tp for tp in assigned if tp.topic in SOURCES}
+        progress.assign(await asyncio.to_thread(committed_offsets, settings, NAME, ours))
+
+    async def _handle(batch: list[Event]) -> None:
+        async with sending:
+            await send_batch(app, batch, progress, settings.partitions, clock)
+
+    @app.agent(raw_topic(app, *SOURCES), concurrency=1)
+    async def activity_to_entities(stream: Stream) -> None:
+        await each_batch(stream, _handle, limit=500)
+
+    async def _send_watermarks() -> None:
+        async with sending:
+            tps = {tp for tp in app.consumer.assignment() if tp.topic in SOURCES}
+            highwaters = {tp: app.consumer.highwater(tp) for tp in tps}
+            marks = progress.watermarks(highwaters, to_us(clock.now()))
+            if marks:
+                record = Record(None, entities.pack(EntityUpdates([], marks)))
+                everywhere = {partition: [record] for partition in range(settings.partitions)}
+                await publish_all(app, ENTITY_UPDATES.name, everywhere)
+
+    every(app, TICK_SECONDS, _send_watermarks)
+    return app

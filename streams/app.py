@@ -1,0 +1,177 @@
+"""Settings to a Faust app with our safe defaults: what every worker shares.
+
+Topics are made by `ibook topics apply`, never by Faust; values are bytes, decoded by us; the web server is off.
+"""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import faust
+import structlog
+from faust.types import AppT, EventT, StreamT, TopicT
+from yarl import URL
+
+from ibook.settings import Settings
+
+log = structlog.get_logger()
+
+Event = EventT[bytes]
+Stream = StreamT[bytes]
+
+TICK_SECONDS = 0.2
+
+
+def create_app(name: str, settings: Settings) -> faust.App:
+    """A Faust app for one kind of worker: its group is `name`, its tables lie under the data folder.
+
+    Static membership (`worker_name` must be unique among the workers of a kind) lets a restarted worker take its
+    partitions back without waiting for the session to expire.
+    """
+    app = faust.App(
+        name,
+        broker=[URL(f"aiokafka://{address}") for address in settings.kafka_bootstrap.split(",")],
+        store="rocksdb://",
+        datadir=str(settings.data_dir.absolute() / "tables" / f"{name}-{settings.worker_name}"),
+        web_enabled=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        table_standby_replicas=0,
+        broker_commit_interval=0.5,
+        broker_commit_every=1000,
+        stream_buffer_maxsize=1024,
+        stream_wait_empty=False,
+        stream_processing_timeout=0.0,
+        producer_acks=-1,
+        producer_linger=0.002,
+        producer_max_batch_size=1 << 20,
+        producer_max_request_size=1 << 20,
+        broker_session_timeout=settings.session_timeout_seconds,
+        broker_heartbeat_interval=min(3.0, settings.session_timeout_seconds / 3),
+        broker_request_timeout=30.0,
+        consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=f"{name}-{settings.worker_name}",
+    )
+    quiesce_after_rebalance(app)
+    Watchdog.attach(app, settings.session_timeout_seconds / 2)
+    return app
+
+
+def raw_topic(app: AppT, *names: str) -> TopicT:
+    """Topics whose keys and values are the bytes that came; a missing value is an empty message, not an error."""
+    return app.topic(*names, key_serializer="raw", value_serializer="raw", allow_empty=True)
+
+
+def quiesce_after_rebalance(app: faust.App) -> None:
+    """Stop fetching between recovery and the seek to the committed offsets.
+
+    Recovery resumes the stream's partitions before it seeks; what was fetched in between is dropped or handled
+    twice (faust-streaming/faust, issue 596).
+    """
+
+    @app.on_rebalance_complete.connect(weak=False)
+    async def _quiesce(sender: AppT, **_: object) -> None:
+        app.consumer.stop_flow()
+        await app.consumer.wait_for_stopped_flow()  # type: ignore[attr-defined]
+        mark_ready()
+
+
+def mark_ready() -> None:
+    """Tell the supervisor that this worker has its partitions."""
+    path = os.environ.get("IBOOK_READY_FILE")
+    if path:
+        Path(path).touch()
+
+
+def leave(reason: str, **facts: object) -> None:
+    """End the process at once, without the commits a softer exit would make on its way out."""
+    log.error("leaving", reason=reason, **facts)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
+
+
+async def or_leave(work: Coroutine[Any, Any, None]) -> None:
+    """Run the body of an agent or task; an exception nobody foresaw ends the process.
+
+    Whatever was at work stays unacknowledged and is delivered again. An agent that merely raised would lose its
+    event or make shutdown hang.
+    """
+    try:
+        await work
+    except Exception as error:  # anything: a bug must neither lose an event nor pass in silence
+        log.exception("unexpected error")
+        leave("unexpected error", error=repr(error))
+
+
+def every(app: faust.App, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    """Do something again and again while the app runs, `seconds` apart."""
+
+    async def _loop() -> None:
+        while not app.should_stop:
+            await work()
+            await asyncio.sleep(seconds)
+
+    async def _task() -> None:
+        await or_leave(_loop())
+
+    app.task(_task)
+
+
+class Watchdog:
+    """Notices that this process stood still for so long that its partitions may have moved.
+
+    A frozen worker that wakes would overwrite its successor's state. Asked before every write, and by its own
+    ticker; it leaves the process rather than raise, since nothing it holds can be trusted.
+    """
+
+    def __init__(self, limit_seconds: float, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._limit = limit_seconds
+        self._monotonic = monotonic
+        self._last: float | None = None
+
+    @classmethod
+    def attach(cls, app: faust.App, limit_seconds: float) -> "Watchdog":
+        """Watch an app while it runs; `watchdog_of(app)` finds it again."""
+        watchdog = cls(limit_seconds)
+        app.conf.ibook_watchdog = watchdog
+
+        async def _tick() -> None:
+            watchdog.tick()
+
+        every(app, TICK_SECONDS, _tick)
+        return watchdog
+
+    def tick(self) -> None:
+        """The event loop is alive."""
+        self.check()
+        self._last = self._monotonic()
+
+    def check(self) -> None:
+        """Leave the process when the last tick is too long ago."""
+        if self._last is not None and self.stood_still() > self._limit:
+            leave("the process stood still longer than half its session", seconds=round(self.stood_still(), 1))
+
+    def stood_still(self) -> float:
+        """Seconds since the last tick; 0 before the first."""
+        return 0.0 if self._last is None else self._monotonic() - self._last
+
+
+def watchdog_of(app: AppT) -> Watchdog:
+    """The watchdog that `create_app` attached."""
+    watchdog: Watchdog = app.conf.ibook_watchdog
+    return watchdog
+
+
+def assigned_partitions(app: AppT, topic: str) -> set[int]:
+    """The partitions of a topic this worker holds now."""
+    return {tp.partition for tp in app.consumer.assignment() if tp.topic == topic}
+
+
+def generation(app: AppT) -> int:
+    """Number of the current assignment: events of an earlier one are delivered again."""
+    return int(app.consumer_generation_id)

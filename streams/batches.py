@@ -1,0 +1,68 @@
+"""Small batches without timers: what has arrived while the last batch was at work, and no waiting for more."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import cast
+
+import faust
+
+from streams.app import Event, Stream, generation, or_leave
+
+
+async def batches(stream: Stream, limit: int = 64) -> AsyncIterator[list[Event]]:
+    """Batches of 1 to `limit` events of the current assignment, none acknowledged.
+
+    An idle stream gives one event at a time; under load a batch is what queued up meanwhile. Events of an earlier
+    assignment are left out: Faust delivers them again to whoever holds their partition now.
+    """
+    arrived: asyncio.Queue[Event] = asyncio.Queue(maxsize=2 * limit)
+    pump = asyncio.create_task(_pump(stream, arrived))
+    try:
+        while True:
+            batch = [await _next(arrived, pump)]
+            while len(batch) < limit and not arrived.empty():
+                batch.append(arrived.get_nowait())
+            current = generation(stream.app)
+            batch = [event for event in batch if event.message.generation_id == current]
+            if batch:
+                yield batch
+    finally:
+        pump.cancel()
+
+
+async def _pump(stream: Stream, arrived: "asyncio.Queue[Event]") -> None:
+    async for event in cast(faust.Stream[bytes], stream).noack().events():
+        await arrived.put(event)
+
+
+async def _next(arrived: "asyncio.Queue[Event]", pump: "asyncio.Task[None]") -> Event:
+    """The next event, or the pump's exception."""
+    if not arrived.empty():
+        return arrived.get_nowait()
+    getter = asyncio.ensure_future(arrived.get())
+    await asyncio.wait({getter, pump}, return_when=asyncio.FIRST_COMPLETED)
+    if not getter.done():
+        getter.cancel()
+        await pump
+        raise asyncio.CancelledError
+    return getter.result()
+
+
+async def each_batch(stream: Stream, handle: Callable[[list[Event]], Awaitable[None]], *, limit: int = 64) -> None:
+    """The body of an agent: hand every batch to `handle`; an exception nobody foresaw ends the process."""
+
+    async def _run() -> None:
+        async for batch in batches(stream, limit):
+            await handle(batch)
+
+    await or_leave(_run())
+
+
+def acknowledge(events: Sequence[Event]) -> None:
+    """Let the offsets of these events be committed, in order. Call it when their work is durable.
+
+    Events of an earlier assignment stay unacknowledged: their partition may be somebody else's now.
+    """
+    for event in events:
+        if event.message.generation_id == generation(event.app):
+            event.ack()
