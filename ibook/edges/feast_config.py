@@ -1,0 +1,73 @@
+"""Settings to Feast's configuration: the same addresses for the workers, the registry and plain SDK calls."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ibook.errors import ConfigurationError
+from ibook.settings import Settings
+
+if TYPE_CHECKING:
+    from feast import RepoConfig
+
+PROJECT = "ibook"
+SDK_SECONDS = 5.0
+"""How long plain SDK calls wait for Redis; the workers' own bound is a setting."""
+
+
+def registry_path(settings: Settings) -> Path:
+    """Where Feast keeps what is registered."""
+    return settings.data_dir.absolute() / "registry.db"
+
+
+def yaml_path(settings: Settings) -> Path:
+    """The configuration with concrete addresses, for `FeatureStore(fs_yaml_file=…)`."""
+    return settings.data_dir.absolute() / "feature_store.yaml"
+
+
+def redis_connection(url: str, timeout_seconds: float) -> str:
+    """A Redis URL in Feast's own notation, `host:port,option=value,…`; every wait is bounded and none is repeated.
+
+    Values travel as JSON, since Feast splits at commas and parses what looks like JSON. Raises ConfigurationError
+    for a URL that Redis or Feast does not understand.
+
+    >>> redis_connection("redis://:p,w@cache:6380/2", 0.25)
+    'cache:6380,db=2,password="p\\\\u002cw",socket_timeout=0.25,socket_connect_timeout=0.25,retry=null'
+    """
+    from redis.connection import SSLConnection, UnixDomainSocketConnection, parse_url
+
+    try:
+        options: dict[str, Any] = dict(parse_url(url))  # type: ignore[no-untyped-call]
+    except ValueError as error:
+        raise ConfigurationError(f"setting IBOOK_REDIS_URL is refused: {error}.") from error
+    kind = options.pop("connection_class", None)
+    host, port = options.pop("host", "localhost"), options.pop("port", 6379)
+    if kind is UnixDomainSocketConnection or ":" in host:
+        raise ConfigurationError("setting IBOOK_REDIS_URL is refused: Feast needs a host name or an IPv4 address.")
+    if kind is SSLConnection:
+        options["ssl"] = True
+    # Redis-py would try three times with pauses of seconds; our callers have a fallback and want to know at once.
+    bounds = {"socket_timeout": timeout_seconds, "socket_connect_timeout": timeout_seconds, "retry": None}
+    options = {"db": 0, **dict(sorted(options.items())), **bounds}
+    return ",".join([f"{host}:{port}", *(f"{name}={_json(value)}" for name, value in options.items())])
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value).replace(",", "\\u002c")
+
+
+def online_config(settings: Settings) -> "RepoConfig":
+    """Feast's configuration of a worker: Redis alone. Imports Feast, which takes seconds."""
+    from feast import RepoConfig
+
+    return RepoConfig(
+        project=PROJECT,
+        provider="local",
+        registry=str(registry_path(settings)),
+        online_store={
+            "type": "redis",
+            "connection_string": redis_connection(settings.redis_url, settings.feature_read_seconds),
+        },
+        offline_store=None,  # workers never read it, and DuckDB would cost them a second and 40 MB
+        entity_key_serialization_version=3,
+    )

@@ -1,0 +1,134 @@
+"""Window states, heartbeats and plain columns in Feast's online store.
+
+The hot path holds views, configuration and provider, and calls the provider directly: `FeatureStore`'s own methods
+parse the registry on every call. Redis keeps, per row, the newest event timestamp; an older or equal one is dropped.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ibook.clock import from_us
+from ibook.edges.feast_config import online_config
+from ibook.edges.feast_views import HEARTBEAT_VIEW, REALTIME_VIEW, STATE_VIEWS, VIEWS, View, feast_entity, feast_view
+from ibook.entities import EntityName
+from ibook.errors import FeatureUnavailable
+from ibook.features import RealtimeMetrics
+from ibook.settings import Settings
+
+if TYPE_CHECKING:
+    from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+    from feast.protos.feast.types.Value_pb2 import Value
+
+Result = TypeVar("Result")
+Key = str | int
+Row = tuple[Key, Mapping[str, bytes | int | float], int]
+"""Key, columns and event timestamp in microseconds."""
+
+
+class OnlineStore:
+    """The platform's rows in Redis, through Feast. One thread at a time; connects on first use and again by itself.
+
+    Every method raises FeatureUnavailable when Redis can't be reached or leaves a request unanswered for
+    `settings.feature_read_seconds`. Nothing here tells a flushed Redis from an empty one: both read as None.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Import Feast (seconds) and prepare the views; Redis need not be there yet. Raises ConfigurationError."""
+        from feast.infra.provider import get_provider
+        from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+        from feast.protos.feast.types.Value_pb2 import Value
+        from redis.exceptions import RedisError
+
+        self._config = online_config(settings)
+        self._provider = get_provider(self._config)
+        self._views = {view.name: feast_view(view, feast_entity(view)) for view in VIEWS}
+        self._redis_error = RedisError
+        self._entity_key: type[EntityKey] = EntityKey
+        self._value: type[Value] = Value
+
+    def read_states(self, keys: Mapping[EntityName, Sequence[str]]) -> dict[EntityName, list[bytes | None]]:
+        """The stored window state of every key, in the order asked for; None where there is none."""
+        return {entity: self._read(STATE_VIEWS[entity], wanted) for entity, wanted in keys.items()}
+
+    def write_states(self, entity: EntityName, rows: Sequence[tuple[str, bytes, int]]) -> None:
+        """Write (key, state, event timestamp in microseconds) rows; one that is not newer than the stored is dropped.
+
+        Some rows may have been written when this raises: write them all again.
+        """
+        view = STATE_VIEWS[entity]
+        (column,) = view.columns
+        self._write(view, [(key, {column: state}, stamp_us) for key, state, stamp_us in rows])
+
+    def read_heartbeats(self, n_partitions: int) -> list[bytes | None]:
+        """The heartbeat of every partition of `entity-updates`, None where there is none."""
+        return self._read(HEARTBEAT_VIEW, range(n_partitions))
+
+    def write_heartbeat(self, partition: int, payload: bytes, stamp_us: int) -> None:
+        """Write the heartbeat of one partition; dropped unless `stamp_us` is newer than the stored one's."""
+        (column,) = HEARTBEAT_VIEW.columns
+        self._write(HEARTBEAT_VIEW, [(partition, {column: payload}, stamp_us)])
+
+    def write_realtime_metrics(self, rows: Sequence[tuple[str, RealtimeMetrics, int]]) -> None:
+        """Write (event id, metrics, event timestamp in microseconds) rows as typed columns."""
+        names = list(REALTIME_VIEW.columns)
+        self._write(
+            REALTIME_VIEW,
+            [(event_id, {name: getattr(row, name) for name in names}, stamp_us) for event_id, row, stamp_us in rows],
+        )
+
+    def close(self) -> None:
+        """Close the connections. A later call opens new ones."""
+        store = self._provider.online_store
+        # Feast 0.67 has no way to close a synchronous client: its teardown would delete the rows.
+        client, store._client = store._client, None
+        if client is not None:
+            client.close()
+
+    def _read(self, view: View, keys: Sequence[Key]) -> list[bytes | None]:
+        """The only column of a view of bytes. A key asked for twice (a hot event) is read once."""
+        unique = list(dict.fromkeys(keys))
+        if not unique:
+            return []
+        protos = [self._key(view, key) for key in unique]
+        table = self._views[view.name]
+        found = self._asked(lambda: self._provider.online_read(self._config, table, protos))
+        (column,) = view.columns
+        values = {key: _bytes(row, column) for key, (_, row) in zip(unique, found, strict=True)}
+        return [values[key] for key in keys]
+
+    def _write(self, view: View, rows: Sequence[Row]) -> None:
+        if not rows:
+            return
+        data: list[Any] = [
+            (self._key(view, key), {name: self._proto(value) for name, value in columns.items()}, from_us(us), None)
+            for key, columns, us in rows
+        ]
+        table = self._views[view.name]
+        self._asked(lambda: self._provider.online_write_batch(self._config, table, data, None))
+
+    def _asked(self, request: Callable[[], Result]) -> Result:
+        try:
+            return request()
+        except self._redis_error as error:
+            raise FeatureUnavailable(f"the online store does not answer: {error}") from error
+
+    def _key(self, view: View, key: Key) -> "EntityKey":
+        return self._entity_key(join_keys=[view.join_key], entity_values=[self._proto(key)])
+
+    def _proto(self, value: bytes | int | float | str) -> "Value":
+        match value:
+            case bytes():
+                return self._value(bytes_val=value)
+            case str():
+                return self._value(string_val=value)
+            case int():
+                return self._value(int64_val=value)
+            case float():
+                return self._value(double_val=value)
+
+
+def _bytes(row: "Mapping[str, Value] | None", column: str) -> bytes | None:
+    """A column's bytes; Feast returns an unset value for a row that is not there."""
+    if row is None or row[column].WhichOneof("val") is None:
+        return None
+    return row[column].bytes_val
