@@ -12,6 +12,7 @@ BATCH_SIZE = Histogram("ibook_fraud_batch_purchases", "Purchases per verdict bat
 DUPLICATES = Counter("ibook_fraud_duplicate_purchases_total", "Purchases skipped because they were answered before.")
 CONFLICTS = Counter("ibook_fraud_conflicting_purchases_total", "A known transaction id with another payload.")
 FEATURE_STALENESS = Gauge("ibook_feature_staleness_seconds", "Decision time minus the feature workers' heartbeat.")
+MODEL_RELEASES = Counter("ibook_model_releases_total", "Model releases read: loaded or refused.", ["outcome"])
 DEAD_LETTERS = Counter("ibook_dead_letters_total", "Messages nobody could read.", ["topic", "reason"])
 
 UPDATES_SENT = Counter("ibook_entity_updates_sent_total", "Entity updates sent.", ["entity"])
