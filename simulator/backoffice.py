@@ -1,0 +1,68 @@
+"""What the shop learns late: early warnings, chargebacks, their reversals, and verdicts of the manual review."""
+
+from math import log
+from random import Random
+from typing import Literal
+
+from ibook import messages as m
+from ibook import topics
+from simulator.engine import Engine
+from simulator.feed import Feed
+
+CHARGEBACK_DAYS = (30.0, 90.0, 120.0)
+"""Median, 95th percentile and cap of a chargeback's delay. Assumed; published ranges agree with 30 to 90 days."""
+_SIGMA = log(CHARGEBACK_DAYS[1] / CHARGEBACK_DAYS[0]) / 1.6449
+WARNING_DAYS = (3.0, 14.0)
+WARNED = 0.5
+"""Share of disputes the issuer warns of early."""
+REVERSED = 0.02
+"""Share of chargebacks that are taken back."""
+
+
+class BackOffice:
+    """Publishes fraud labels with their delays; a day of delay takes `day_seconds`."""
+
+    def __init__(self, engine: Engine, feed: Feed, rng: Random, day_seconds: float) -> None:
+        self._engine = engine
+        self._feed = feed
+        self._rng = rng
+        self._day_seconds = day_seconds
+
+    def expect_dispute(self, request: m.PurchaseRequested) -> None:
+        """The card holder of a settled purchase will report it."""
+        days = min(CHARGEBACK_DAYS[2], self._rng.lognormvariate(log(CHARGEBACK_DAYS[0]), _SIGMA))
+        if self._rng.random() < WARNED:
+            early = min(days, self._rng.uniform(*WARNING_DAYS))
+            self._later(early, request, "early_warning", is_fraud=True)
+        self._later(days, request, "chargeback", is_fraud=True)
+        if self._rng.random() < REVERSED:
+            self._later(days + self._rng.uniform(5, 20), request, "reversal", is_fraud=False)
+
+    def reviewed(self, request: m.PurchaseRequested, *, is_fraud: bool) -> None:
+        """A reviewer has decided."""
+        self._publish(request, "review", is_fraud)
+
+    def _later(
+        self, days: float, request: m.PurchaseRequested, source: Literal["chargeback", "early_warning", "reversal"],
+        *, is_fraud: bool,
+    ) -> None:  # fmt: skip
+        self._engine.after(days * self._day_seconds, lambda: self._publish(request, source, is_fraud))
+
+    def _publish(
+        self, request: m.PurchaseRequested,
+        source: Literal["chargeback", "early_warning", "review", "reversal"], is_fraud: bool,
+    ) -> None:  # fmt: skip
+        label = m.FraudLabel(
+            **self._feed.stamp(), **order_ids(request), amount_minor=request.amount_minor,
+            currency=request.currency, n_tickets=request.n_tickets, quote_id=request.quote_id, source=source,
+            is_fraud=is_fraud, effective_at=request.occurred_at,
+        )  # fmt: skip
+        self._feed.send(topics.FRAUD_LABELS, request.transaction_id, label)
+
+
+def order_ids(order: m.Order) -> dict[str, str]:
+    """The ids that outcomes and labels repeat."""
+    return {
+        "transaction_id": order.transaction_id, "user_id": order.user_id, "card_id": order.card_id,
+        "device_id": order.device_id, "ip": order.ip, "event_id": order.event_id,
+    }  # fmt: skip

@@ -1,0 +1,44 @@
+"""Where messages leave the simulation: stamped with event time and an id, and counted."""
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime
+from typing import TypedDict
+
+from ibook.clock import from_us
+from ibook.messages import Message
+from ibook.topics import Topic
+from simulator.engine import Engine
+from simulator.ids import Ids
+
+Write = Callable[[Topic, str, Message], None]
+"""Takes a topic, a key and a message."""
+
+
+class Stamp(TypedDict):
+    """What every message starts with."""
+
+    message_id: str
+    occurred_at: datetime
+
+
+class Feed:
+    """Hands messages to `write` while `is_open`; a closed feed swallows them."""
+
+    def __init__(self, engine: Engine, ids: Ids, write: Write) -> None:
+        self._engine = engine
+        self.ids = ids
+        self._write = write
+        self.is_open = True
+        self.sent: Counter[str] = Counter()
+        """Messages per topic."""
+
+    def stamp(self) -> Stamp:
+        """A fresh message id and the time of the running step."""
+        return {"message_id": self.ids.next(), "occurred_at": from_us(self._engine.now_us)}
+
+    def send(self, topic: Topic, key: str, message: Message) -> None:
+        """Let a message go."""
+        if self.is_open:
+            self.sent[topic.name] += 1
+            self._write(topic, key, message)

@@ -1,0 +1,94 @@
+"""The past of a world: the same messages as realtime, in event time, as fast as they can be written."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from random import Random
+
+from ibook.clock import to_us
+from ibook.messages import Message, PurchaseRequested
+from ibook.topics import Topic
+from simulator.engine import SECOND_US
+from simulator.feed import Write
+from simulator.fraudsters import Tempo
+from simulator.mix import Mix, begin_background
+from simulator.pacing import HOUR_US, daily
+from simulator.shop import ShopRules
+from simulator.simulation import Setup, Simulation
+from simulator.standin import StandInPolicy
+from simulator.storefront import ListPrices
+from simulator.truth import Truth
+from simulator.world import World, WorldSize
+
+LABEL_DAYS = 360.0
+"""A history is so many days of label delay long: the median chargeback takes a twelfth of it, the cap a third."""
+VERDICT_SECONDS = 0.02
+
+
+class History:
+    """Iterate it for (topic name, key, message) in the order of `occurred_at`; `truth` is whole at the end.
+
+    Every iteration begins anew and gives the same messages. About `purchases` purchases spread over `hours` up to
+    `end`; verdicts are a stand-in's, tickets are sold at list price.
+    """
+
+    def __init__(
+        self, seed: int, end: datetime, hours: float, purchases: int, *, size: WorldSize | None = None,
+        mix: Mix | None = None,
+    ) -> None:  # fmt: skip
+        if hours <= 0 or purchases <= 0:
+            raise ValueError(f"a history needs time and purchases, not {hours} hours and {purchases} purchases")
+        self.seed, self.purchases = seed, purchases
+        self.end_us = to_us(end)
+        self.start_us = self.end_us - int(hours * HOUR_US)
+        self.mix = mix or Mix()
+        self.world = World(seed, end, size)
+        self.truth = Truth(self.world)
+
+    def __iter__(self) -> Iterator[tuple[str, str, Message]]:
+        outbox: list[tuple[str, str, Message]] = []
+
+        def write(topic: Topic, key: str, message: Message) -> None:
+            outbox.append((topic.name, key, message))
+
+        simulation = self._simulate(write)
+        self.truth = simulation.truth
+        engine = simulation.engine
+        simulation.shop.announce(self.world.events)
+        while (due_us := engine.next_due_us) is not None and due_us <= self.end_us:
+            engine.run_next()
+            if outbox:
+                yield from outbox
+                outbox.clear()
+
+    def _simulate(self, write: Write) -> Simulation:
+        seconds = (self.end_us - self.start_us) / SECOND_US
+        n_honest = max(1, round(self.purchases * (1 - self.mix.fraud)))
+        run = f"history/{self.start_us}/{self.end_us}/{self.purchases}"
+        rng = Random(f"{self.seed}/{run}/slots")
+        policy = StandInPolicy(Random(f"{self.seed}/{run}/policy"))
+        rules = replace(ShopRules(), label_day_seconds=seconds / LABEL_DAYS)
+        setup = Setup(
+            seed=self.seed, run=run, start_us=self.start_us, opens_us=self.start_us,
+            honest_per_second=n_honest / seconds, rules=rules, tempo=Tempo(), prices=ListPrices(), mix=self.mix,
+        )  # fmt: skip
+
+        def asked(purchase: PurchaseRequested) -> None:
+            action = policy.decide(purchase)
+            simulation.engine.after(
+                VERDICT_SECONDS, lambda: simulation.shop.on_verdict(purchase.transaction_id, action)
+            )
+
+        slots = daily(self.start_us, self.end_us, n_honest, rng)
+        simulation = Simulation(self.world, setup, slots, write=write, asked=asked)
+        simulation.crowd.begin()
+        begin_background(
+            simulation.engine, simulation.fraudsters, self.mix,
+            lambda share: daily(self.start_us, self.end_us, max(1, round(share * self.purchases)), rng),
+        )  # fmt: skip
+        return simulation
+
+
+def generate(seed: int, end: datetime, hours: float, purchases: int) -> History:
+    """The past of the world `seed` up to `end`. Raises ValueError when there is no time or nothing to buy."""
+    return History(seed, end, hours, purchases)

@@ -1,0 +1,64 @@
+"""A world, its shop and its visitors put together; what differs between history and realtime comes as arguments."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from random import Random
+
+from ibook.messages import PurchaseRequested
+from simulator.buyers import Buyers, Habits
+from simulator.engine import Engine
+from simulator.feed import Feed, Write
+from simulator.fraudsters import Fraudsters, Tempo
+from simulator.ids import Ids
+from simulator.inventory import Inventory
+from simulator.mix import Mix
+from simulator.pacing import Crowd
+from simulator.scene import Scene
+from simulator.shop import Shop, ShopRules
+from simulator.storefront import Prices, Storefront
+from simulator.truth import Truth
+from simulator.world import World
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What a run is made of. `run` names it: ids of messages and transactions hang on the seed and on `run`."""
+
+    seed: int
+    run: str
+    start_us: int
+    opens_us: int
+    """First payment; visits begin at `start_us`."""
+    honest_per_second: float
+    rules: ShopRules
+    tempo: Tempo
+    prices: Prices
+    mix: Mix = field(default_factory=Mix)
+    habits: Habits = field(default_factory=Habits)
+
+
+class Simulation:
+    """Everything at work. `write` takes the messages, `asked` each purchase as it is published."""
+
+    def __init__(
+        self, world: World, setup: Setup, slots: Iterator[int], *, write: Write,
+        asked: Callable[[PurchaseRequested], None],
+    ) -> None:  # fmt: skip
+        def rng(purpose: str) -> Random:
+            return Random(f"{setup.seed}/{setup.run}/{purpose}")
+
+        self.world = world
+        self.engine = Engine(setup.start_us)
+        self.feed = Feed(self.engine, Ids(f"{setup.seed}/{setup.run}"), write)
+        self.truth = Truth(world)
+        self.inventory = Inventory(
+            world.events, self.engine, self.feed, interval_seconds=setup.rules.inventory_interval
+        )
+        self.storefront = Storefront(self.feed, self.inventory, setup.prices)
+        self.shop = Shop(self.engine, self.feed, self.inventory, self.truth, rng("shop"), setup.rules, asked)
+        scene = Scene(world, self.engine, self.storefront, self.shop, self.truth)
+        self.buyers = Buyers(scene, rng("buyers"), lambda resume: self.crowd.door(resume), setup.habits)
+        self.fraudsters = Fraudsters(scene, rng("fraudsters"), setup.tempo)
+        self.crowd = Crowd(
+            self.engine, self.buyers.arrivals, slots, per_second=setup.honest_per_second, opens_us=setup.opens_us
+        )

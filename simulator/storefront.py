@@ -1,0 +1,102 @@
+"""The shop's pages: what visitors do there before and after paying becomes ticket activity."""
+
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+from ibook import messages as m
+from ibook import topics
+from simulator.catalogue import Event, Ticket
+from simulator.engine import Await
+from simulator.feed import Feed
+from simulator.inventory import Inventory
+from simulator.visits import Offer, Visitor
+
+
+class Prices(Protocol):
+    """Where prices come from."""
+
+    def ask(self, event: Event, ticket: Ticket, key: str, answer: Callable[[Offer], None]) -> None:
+        """Call `answer` with the price to show, now or later. `key` makes a repeated question harmless."""
+        ...
+
+
+class ListPrices:
+    """Every ticket at its list price, without a quote."""
+
+    def ask(self, event: Event, ticket: Ticket, key: str, answer: Callable[[Offer], None]) -> None:
+        """Answer at once."""
+        answer(Offer(ticket.list_price_minor))
+
+
+class Storefront:
+    """Visits as messages, seats as holds, prices as questions."""
+
+    def __init__(self, feed: Feed, inventory: Inventory, prices: Prices) -> None:
+        self._feed = feed
+        self._inventory = inventory
+        self.prices = prices
+        self.quotes = 0
+        """Prices shown."""
+        self.shown: dict[str, tuple[int, int]] = {}
+        """Per event: prices shown so far, and the last one in minor units."""
+
+    def view(self, visitor: Visitor, event: Event) -> None:
+        """Look at an event's page."""
+        self._publish(visitor, m.EventViewed(**self._feed.stamp(), **_who(visitor), event_id=event.event_id))
+
+    def ask_price(self, event: Event, ticket: Ticket) -> Await:
+        """To be yielded: comes back with an Offer."""
+
+        def ask(resume: Callable[[Offer], None]) -> None:
+            self.prices.ask(event, ticket, self._feed.ids.next(), lambda offer: resume(self._show(event, offer)))
+
+        return ask
+
+    def hold(self, visitor: Visitor, event: Event, n_seats: int) -> str | None:
+        """Put seats into the cart: the hold's id, or None when there are not enough left."""
+        if not self._inventory.take(event.event_id, n_seats):
+            return None
+        hold_id = self._feed.ids.next()
+        self._publish(visitor, m.SeatsHeld(
+            **self._feed.stamp(), **_who(visitor), event_id=event.event_id, hold_id=hold_id, n_seats=n_seats,
+        ))  # fmt: skip
+        return hold_id
+
+    def release(self, visitor: Visitor, event: Event, hold_id: str, n_seats: int) -> None:
+        """Give held seats back."""
+        self._inventory.put_back(event.event_id, n_seats)
+        self._publish(visitor, m.SeatsReleased(
+            **self._feed.stamp(), **_who(visitor), event_id=event.event_id, hold_id=hold_id, n_seats=n_seats,
+        ))  # fmt: skip
+
+    def log_in(self, visitor: Visitor, *, succeeded: bool) -> None:
+        """Try to log in."""
+        self._publish(visitor, m.LoginAttempted(**self._feed.stamp(), **_who(visitor), succeeded=succeeded))
+
+    def change_account(self, visitor: Visitor, change: Literal["opened", "email", "password", "phone"]) -> None:
+        """Open the account or change one of its credentials."""
+        self._publish(visitor, m.AccountChanged(**self._feed.stamp(), **_who(visitor), change=change))
+
+    def transfer(self, visitor: Visitor, event: Event, transaction_id: str, n_tickets: int) -> None:
+        """Hand paid tickets to somebody else."""
+        self._publish(visitor, m.TicketsTransferred(
+            **self._feed.stamp(), **_who(visitor), event_id=event.event_id, transaction_id=transaction_id,
+            n_tickets=n_tickets,
+        ))  # fmt: skip
+
+    def seats_left(self, event: Event) -> int:
+        """Seats an event has to sell."""
+        return self._inventory.remaining[event.event_id]
+
+    def _show(self, event: Event, offer: Offer) -> Offer:
+        self.quotes += 1
+        shown, _ = self.shown.get(event.event_id, (0, 0))
+        self.shown[event.event_id] = (shown + 1, offer.price_minor)
+        return offer
+
+    def _publish(self, visitor: Visitor, activity: m.TicketActivity) -> None:
+        self._feed.send(topics.TICKET_ACTIVITY, visitor.user.user_id, activity)
+
+
+def _who(visitor: Visitor) -> dict[str, str]:
+    return {"user_id": visitor.user.user_id, "device_id": visitor.device_id, "ip": visitor.address.ip}
