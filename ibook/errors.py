@@ -19,6 +19,10 @@ class InvalidMessage(IbookError):
         self.detail = detail
 
 
+class BrokerUnavailable(IbookError):
+    """Kafka did not answer in time: wait and try again, nothing was decided."""
+
+
 class FeatureUnavailable(IbookError):
     """The online store can't be read in time: score without features, posture `no_features`."""
 

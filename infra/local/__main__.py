@@ -34,7 +34,10 @@ def run(data_dir: Path | None) -> None:
     """Start the parts, say where they are, wait for Ctrl-C or SIGTERM."""
     settings = load_settings()
     interrupt_on_sigterm()
-    with contextlib.suppress(KeyboardInterrupt), local_parts(settings, data_dir or settings.data_dir / "parts") as parts:
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        local_parts(settings, data_dir or settings.data_dir / "parts") as parts,
+    ):
         print(f"export IBOOK_KAFKA_BOOTSTRAP={parts.kafka_bootstrap} IBOOK_REDIS_URL={parts.redis_url}", flush=True)
         signal.pause()
 

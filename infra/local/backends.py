@@ -6,17 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import structlog
-
 from ibook.errors import ConfigurationError
 from ibook.settings import Settings
 from infra.local.kafka import LocalKafka, broker_answers
-from infra.local.processes import Child, free_port
+from infra.local.processes import free_port
 from infra.local.redis import LocalRedis, redis_answers
 
 Backend = Literal["auto", "existing", "containers", "processes"]
 Kind = Literal["existing", "containers", "processes"]
-_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +71,7 @@ def _kafka(stack: ExitStack, kind: Kind, settings: Settings, data_dir: Path) -> 
 
         return stack.enter_context(kafka_container(free_port()))
     kafka = LocalKafka(data_dir)
-    stack.callback(_stop, kafka.start())
+    stack.callback(kafka.start().stop)
     return kafka.bootstrap
 
 
@@ -88,10 +85,5 @@ def _redis(stack: ExitStack, kind: Kind, settings: Settings, data_dir: Path) -> 
 
         return stack.enter_context(redis_container(free_port()))
     redis = LocalRedis(data_dir)
-    stack.callback(_stop, redis.start())
+    stack.callback(redis.start().stop)
     return redis.url
-
-
-def _stop(child: Child) -> None:
-    child.stop()
-    _log.debug("part_stopped", part=child.name, exit_code=child.exit_code)

@@ -1,0 +1,55 @@
+"""Real Kafka and Redis for the tests that need them, started once per run by the launcher."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ibook.edges import kafka_admin
+from ibook.settings import Settings, load_settings
+from infra.local.backends import Parts, local_parts
+
+
+@pytest.fixture(scope="session")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
+    """A Kafka and a Redis, shared by the whole run. Use `platform_settings` for topics that are empty."""
+    with local_parts(load_settings(), tmp_path_factory.mktemp("parts")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def wipe(parts: Parts) -> Callable[[Settings], None]:
+    """Makes every topic of the platform empty again, with the settings' partition count, and Redis too."""
+    if "existing" in (parts.kafka_backend, parts.redis_backend) and os.environ.get("IBOOK_TESTS_MAY_ERASE") != "yes":
+        pytest.fail("The tests erase all topics and the whole Redis: set IBOOK_TESTS_MAY_ERASE=yes to allow it.")
+
+    def erase(settings: Settings) -> None:
+        from redis import Redis
+
+        kafka_admin.delete_topics(settings, kafka_admin.list_topics(settings))
+        kafka_admin.apply_topics(settings)
+        with Redis.from_url(settings.redis_url) as client:
+            client.flushall()
+
+    return erase
+
+
+@pytest.fixture
+def platform_settings(parts: Parts, wipe: Callable[[Settings], None], tmp_path: Path) -> Settings:
+    """Settings that point at real, empty Kafka topics, an empty Redis and an empty data folder; for one test."""
+    return _empty_platform(parts, wipe, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared_platform_settings(
+    parts: Parts, wipe: Callable[[Settings], None], tmp_path_factory: pytest.TempPathFactory
+) -> Settings:
+    """The same, for all tests of a module; don't mix it with `platform_settings` in one module."""
+    return _empty_platform(parts, wipe, tmp_path_factory.mktemp("platform"))
+
+
+def _empty_platform(parts: Parts, wipe: Callable[[Settings], None], data_dir: Path) -> Settings:
+    settings = parts.settings(Settings(data_dir=data_dir))
+    wipe(settings)
+    return settings
