@@ -200,8 +200,8 @@ class StatePosition(Struct, frozen=True, kw_only=True):
     updates_partition: int
     updates_offset: int
     """Last folded offset of `entity-updates`; -1 when the entity had no state."""
-    folded: list[tuple[str, int, int]] = []
-    """(topic, partition, offset) of what the verdict worker folded on top."""
+    folded: list[tuple[str, int, int, int, int]] = []
+    """What the verdict worker folded on top: (topic, partition, first offset, last offset, how many)."""
 
 
 class ReasonCode(Struct, frozen=True, kw_only=True):
@@ -307,6 +307,13 @@ class QuoteTakenBack(JournalEntry, frozen=True, kw_only=True, tag="quote_taken_b
     reason: Literal["refunded", "verdict", "declined"]
 
 
+class ClockTicked(Message, frozen=True, kw_only=True, tag="clock_ticked.v1"):
+    """It is now `occurred_at`: what was due by then has lapsed. Written by the rewards worker into its own partitions.
+
+    Because it travels in the log, everything that was journalled before it is read before it, however late.
+    """
+
+
 class PriceReward(Message, frozen=True, kw_only=True, tag="price_reward.v1"):
     """What an offer came to. Topic `price-rewards`, key `event_id`.
 
@@ -366,4 +373,4 @@ class PricePolicy(Message, frozen=True, kw_only=True, tag="price_policy.v1"):
     upcoming: list[ArmProbabilities]
 
 
-QuoteJournal = QuoteIssued | QuoteSold | QuoteTakenBack
+QuoteJournal = QuoteIssued | QuoteSold | QuoteTakenBack | ClockTicked

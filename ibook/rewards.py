@@ -1,0 +1,200 @@
+"""A quote's life -> what its offer came to -> integer sums per price.
+
+What an offer counts for is a function of what the journal says of it, so late and repeated entries correct
+themselves: a reward is the difference between what counts now and what was counted before.
+"""
+
+from datetime import timedelta
+from typing import Literal
+
+from msgspec import Struct, field
+
+from ibook.clock import to_us
+from ibook.ids import message_id
+from ibook.messages import ClockTicked, PriceReward, QuoteIssued, QuoteJournal, QuoteSold, QuoteTakenBack
+from ibook.settings import Settings
+
+MAX_UNDONE = 16
+"""Undone transactions remembered per quote; a card tester could try thousands at one quote."""
+TILES_PER_HALF_LIFE = 8
+HORIZON_HALF_LIVES = 10
+"""Tiles so much older than the newest one are dropped: they would weigh less than a thousandth."""
+
+Refusal = Literal["", "used", "unknown"]
+
+
+class RewardRules(Struct, frozen=True, kw_only=True):
+    """How long a quote is waited for, and how long it is remembered. Durations are in seconds."""
+
+    grace_seconds: float = 60.0
+    memory_seconds: float = 86_400.0
+    refund_seconds: float = 30 * 86_400.0
+
+    @classmethod
+    def of(cls, settings: Settings) -> "RewardRules":
+        """The rules that the settings name."""
+        return cls(
+            grace_seconds=settings.quote_grace_seconds, memory_seconds=settings.quote_memory_seconds,
+            refund_seconds=settings.refund_seconds,
+        )  # fmt: skip
+
+
+# ----------------------------------------------------------------------------------------------------- life of a quote
+class QuoteLife(Struct, kw_only=True):
+    """All that counts of what the journal said about one quote."""
+
+    issued: QuoteIssued | None = None
+    """None when something else was read first."""
+    seen_us: int
+    """Event time of the first entry read, in µs: how long an entry without its quote is kept."""
+    sold_to: str = ""
+    """Its one sale: the first transaction that settled."""
+    sale_undone: bool = False
+    undone: list[str] = field(default_factory=list)
+    """Other transactions that were refunded, declined, or refused by our own verdict."""
+    lapsed: bool = False
+    """Nothing had settled when expiry and grace were over."""
+    offers: int = 0
+    """Counted so far, in rewards."""
+    sales: int = 0
+
+
+def note(life: QuoteLife | None, entry: QuoteJournal) -> tuple[QuoteLife, Refusal]:
+    """The life with one more entry in it; a second sale is refused as `used`. Repeats change nothing."""
+    life = life or QuoteLife(seen_us=to_us(entry.occurred_at))
+    match entry:
+        case QuoteIssued() if life.issued is None:
+            life.issued = entry
+        case QuoteSold() if not life.sold_to:
+            life.sold_to = entry.transaction_id
+            life.sale_undone = entry.transaction_id in life.undone
+        case QuoteSold() if life.sold_to != entry.transaction_id:
+            return life, "used"
+        case QuoteTakenBack() if entry.transaction_id == life.sold_to:
+            life.sale_undone = True
+        case QuoteTakenBack() if entry.transaction_id not in life.undone:
+            life.undone = [*life.undone, entry.transaction_id][-MAX_UNDONE:]
+    return life, ""
+
+
+def outcome(life: QuoteLife) -> tuple[int, int]:
+    """Offers and sales that the quote counts for now: (1, 1) sold, (1, 0) lapsed, (0, 0) open or taken back.
+
+    An attempt that was undone teaches no price, unless another one at the same quote settles.
+    """
+    if life.issued is None:
+        return 0, 0
+    if life.sold_to and not life.sale_undone:
+        return 1, 1
+    if life.sold_to or life.undone:
+        return 0, 0
+    return (1, 0) if life.lapsed else (0, 0)
+
+
+def settle(life: QuoteLife, entry: QuoteJournal, *, partition: int, sequence: int) -> PriceReward | None:
+    """The reward that makes up the difference to what was counted, which then is counted; None when there is none.
+
+    `entry` is what settled it; `partition` and `sequence` number the reward in its journal partition.
+    """
+    offers, sales = outcome(life)
+    offers_delta, sales_delta = offers - life.offers, sales - life.sales
+    if life.issued is None or (offers_delta, sales_delta) == (0, 0):
+        return None
+    life.offers, life.sales = offers, sales
+    issued = life.issued
+    return PriceReward(
+        message_id=message_id(issued.quote_id, str(partition), str(sequence)), occurred_at=entry.occurred_at,
+        event_id=issued.event_id, quote_id=issued.quote_id, ticket_type=issued.ticket_type, arm=issued.arm,
+        price_minor=issued.price_minor, slot=issued.slot, offered_at=issued.occurred_at,
+        offers=offers_delta, sales=sales_delta, revenue_minor=sales_delta * issued.price_minor,
+        source_partition=partition, sequence=sequence,
+    )  # fmt: skip
+
+
+def kind(reward: PriceReward) -> str:
+    """A word for a reward, as a metric label."""
+    if reward.sales:
+        return "sold" if reward.sales > 0 else "taken_back"
+    return "unsold" if reward.offers > 0 else "taken_back"
+
+
+def due_us(life: QuoteLife, rules: RewardRules) -> int:
+    """When the clock next changes this life, in µs: it lapses, and later it is forgotten."""
+    if life.issued is None:
+        return life.seen_us + _us(rules.memory_seconds)
+    waited_us = to_us(life.issued.expires_at) + _us(rules.grace_seconds)
+    if not life.lapsed:
+        return waited_us
+    return waited_us + _us(rules.refund_seconds if life.sold_to else rules.memory_seconds)
+
+
+def pass_time(life: QuoteLife, tick: ClockTicked, rules: RewardRules) -> QuoteLife | None:
+    """The life when the clock has ticked: lapsed when it was due, None when it can be forgotten."""
+    if due_us(life, rules) > to_us(tick.occurred_at):
+        return life
+    if life.issued is None or life.lapsed:
+        return None
+    life.lapsed = True
+    return life
+
+
+def _us(seconds: float) -> int:
+    return timedelta(seconds=seconds) // timedelta(microseconds=1)
+
+
+# ---------------------------------------------------------------------------------------------------- sums of an event
+class EventSums(Struct, kw_only=True):
+    """What the offers of an event came to: integers, so that what is taken back leaves without a trace."""
+
+    prices: dict[str, dict[int, dict[int, tuple[int, int]]]] = field(default_factory=dict)
+    """Ticket type -> price in minor units -> tile start in seconds since the epoch -> offers, sales."""
+    seen: dict[int, int] = field(default_factory=dict)
+    """Journal partition -> sequence of the last reward folded: repeats are skipped."""
+    newest: int = 0
+    """Start of the newest tile."""
+
+
+def fold(sums: EventSums, reward: PriceReward, half_life_seconds: float) -> bool:
+    """Add a reward where its offer was made; False when it was folded before."""
+    if reward.sequence <= sums.seen.get(reward.source_partition, -1):
+        return False
+    sums.seen[reward.source_partition] = reward.sequence
+    tile = _tile_start(reward, half_life_seconds)
+    if tile > sums.newest:
+        sums.newest = tile
+        _drop_before(sums, _horizon(sums, half_life_seconds))
+    if tile >= _horizon(sums, half_life_seconds):
+        tiles = sums.prices.setdefault(reward.ticket_type, {}).setdefault(reward.price_minor, {})
+        offers, sales = tiles.get(tile, (0, 0))
+        tiles[tile] = (offers + reward.offers, sales + reward.sales)
+        _drop_empty(sums)
+    return True
+
+
+def _tile_start(reward: PriceReward, half_life_seconds: float) -> int:
+    width = max(1, int(half_life_seconds / TILES_PER_HALF_LIFE))
+    return int(to_us(reward.offered_at) // 1_000_000 // width * width)
+
+
+def _horizon(sums: EventSums, half_life_seconds: float) -> int:
+    return sums.newest - int(HORIZON_HALF_LIVES * half_life_seconds)
+
+
+def _drop_before(sums: EventSums, horizon: int) -> None:
+    for prices in sums.prices.values():
+        for tiles in prices.values():
+            for tile in [start for start in tiles if start < horizon]:
+                del tiles[tile]
+
+
+def _drop_empty(sums: EventSums) -> None:
+    """Leave nothing behind of what was taken back."""
+    sums.prices = {
+        ticket_type: kept
+        for ticket_type, prices in sums.prices.items()
+        if (kept := {price: left for price, tiles in prices.items() if (left := _filled(tiles))})
+    }
+
+
+def _filled(tiles: dict[int, tuple[int, int]]) -> dict[int, tuple[int, int]]:
+    return {start: sums for start, sums in tiles.items() if sums != (0, 0)}

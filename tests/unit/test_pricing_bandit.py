@@ -1,0 +1,144 @@
+"""Posteriors, Thompson sampling, floors, and learning against a demand that is known."""
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from math import exp
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ibook.bandit import (
+    PROBABILITY_FLOOR,
+    RevenueThompson,
+    arm_probabilities,
+    interval95,
+    mean,
+    next_policy,
+    posterior,
+    prior,
+    with_floor,
+)
+from ibook.clock import to_us
+from ibook.codec import decode, encode
+from ibook.messages import EventListed, PricePolicy, PriceReward, TicketType
+from ibook.pricing import PricingRules, choose_price, slot_of, slot_start
+from ibook.rewards import EventSums, fold
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+STALLS = TicketType(name="stalls", list_price_minor=5000, floor_minor=3000, cap_minor=8000)
+LISTING = EventListed(
+    message_id="l",
+    occurred_at=START,
+    event_id="e",
+    name="Gala",
+    category="concerts",
+    promoter_id="p",
+    venue="v",
+    capacity=100,
+    on_sale_at=START,
+    starts_at=START + timedelta(days=30),
+    currency="GBP",
+    ticket_types=[STALLS],
+)
+RULES = PricingRules(slot_seconds=300.0, half_life_seconds=86_400.0, seed=3)
+
+
+@given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=20).filter(lambda shares: sum(shares) > 1e-6))
+def test_probabilities_sum_to_exactly_one_and_keep_the_floor(shares: list[float]) -> None:
+    probabilities = with_floor(np.array(shares))
+    assert sum(probabilities) == 1.0
+    assert sum(reversed(probabilities)) == 1.0
+    assert min(probabilities) >= PROBABILITY_FLOOR
+
+
+@given(
+    st.dictionaries(
+        st.integers(0, 10**6), st.integers(0, 50).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n)))
+    )
+)
+def test_posterior_holds_decayed_sums(tiles: dict[int, tuple[int, int]]) -> None:
+    as_of = datetime.fromtimestamp(10**6, UTC)
+    before = prior(5000, 5000)
+    after = posterior(tiles, before, as_of=as_of, half_life_seconds=1e5)
+    weights = {start: 0.5 ** ((10**6 - start) / 1e5) for start in tiles}
+    assert after.alpha - before.alpha == pytest.approx(sum(weights[t] * tiles[t][1] for t in tiles))
+    total = after.alpha + after.beta - before.alpha - before.beta
+    assert total == pytest.approx(sum(weights[t] * tiles[t][0] for t in tiles))
+
+
+def test_no_arm_starts_ahead() -> None:
+    arms = arm_probabilities(STALLS, {}, as_of=START, rules=RULES, seed=1)
+    assert max(arms.probabilities) < 2 * min(arms.probabilities)
+
+
+def test_the_interval_holds_the_mean_and_narrows_with_evidence() -> None:
+    little = posterior({0: (10, 2)}, prior(1, 1), as_of=START, half_life_seconds=1e12)
+    much = posterior({0: (1000, 200)}, prior(1, 1), as_of=START, half_life_seconds=1e12)
+    for one in (little, much):
+        low, high = interval95(one)
+        assert low < mean(one) < high
+    assert interval95(much)[1] - interval95(much)[0] < interval95(little)[1] - interval95(little)[0]
+
+
+def test_shares_are_how_often_rivers_policy_pulls_an_arm() -> None:
+    prices = [4000, 5000, 6000]
+    posteriors = [
+        posterior({0: (offers, 30)}, prior(price, 5000), as_of=START, half_life_seconds=1e12)
+        for price, offers in zip(prices, (200, 240, 300), strict=True)
+    ]
+    policy = RevenueThompson(prices, posteriors, seed=5)
+    pulls = Counter(policy.pull([0, 1, 2]) for _ in range(4000))
+    for arm, share in enumerate(policy.shares(20_000)):
+        assert abs(pulls[arm] / 4000 - share) < 0.04
+
+
+def test_the_same_evidence_gives_the_same_policy() -> None:
+    sums = {"stalls": {5000: {to_us(START) // 10**6: (100, 9)}}}
+    first = next_policy(LISTING, sums, None, now=START, rules=RULES)
+    assert first == next_policy(LISTING, sums, None, now=START, rules=RULES)
+    assert decode(encode(first), PricePolicy) == first
+    assert first.first_slot == slot_of(START, RULES.slot_seconds) + 1
+    assert first.current == []
+
+
+def test_a_policy_carries_on_what_the_last_one_says_of_this_slot() -> None:
+    first = next_policy(LISTING, {}, None, now=START, rules=RULES)
+    same_slot = next_policy(LISTING, {}, first, now=START + timedelta(seconds=10), rules=RULES)
+    later = next_policy(LISTING, {}, same_slot, now=START + timedelta(seconds=310), rules=RULES)
+    assert same_slot.current == first.current == []
+    assert same_slot.version == first.version + 1
+    assert later.current == same_slot.upcoming
+
+
+def reward_of(price: int, sold: bool, *, at: datetime, sequence: int) -> PriceReward:
+    return PriceReward(
+        message_id=f"m{sequence}", occurred_at=at, event_id="e", quote_id=f"q{sequence}", ticket_type="stalls", arm=0,
+        price_minor=price, slot=0, offered_at=at, offers=1, sales=int(sold), revenue_minor=price * int(sold),
+        source_partition=0, sequence=sequence,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("intercept", "slope", "best_arm"),
+    [(1.4, 0.00005, -1), (-1.0, 0.0006, 0)],
+    ids=["inelastic, the dearest earns most", "elastic, the cheapest earns most"],
+)
+def test_the_best_price_is_drawn_more_and_more_against_a_known_demand(
+    intercept: float, slope: float, best_arm: int
+) -> None:
+    random, sums, policy, sequence = Random(11), EventSums(), None, 0
+    best: list[float] = []
+    for step in range(200):
+        policy = next_policy(LISTING, sums.prices, policy, now=START + timedelta(seconds=300 * step), rules=RULES)
+        price = choose_price(policy, "e", STALLS, slot=policy.first_slot, secret=b"s", rules=RULES).price_minor
+        offered_at = slot_start(policy.first_slot, RULES.slot_seconds)
+        sale_share = 1.0 / (1.0 + exp(intercept + slope * price))
+        for _ in range(40):
+            sequence += 1
+            fold(sums, reward_of(price, random.random() < sale_share, at=offered_at, sequence=sequence), 86_400.0)
+        best.append(policy.upcoming[0].probabilities[best_arm])
+    assert best[0] < 0.4
+    assert sum(best[-20:]) / 20 > 0.6
