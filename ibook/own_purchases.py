@@ -1,0 +1,102 @@
+"""A verdict never misses a purchase its worker has read, however far behind the feature workers are.
+
+What was read and lies beyond the position of a state is folded on top of it. Features therefore include the current
+attempt, always, and a burst on one card is seen at full speed whatever the push delay.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ibook.entities import EntityName, EntityUpdate, source_of, updates_of
+from ibook.features import ENTITY_FEATURES, keys_of
+from ibook.messages import PurchaseRequested, StatePosition
+from ibook.windows import WindowState, decode_state
+
+MAX_KEYS = 50_000
+"""Entities remembered; the ones untouched for longest go first, long after the feature workers have them."""
+MAX_PENDING = 500
+"""Purchases of one entity remembered beyond its state."""
+
+
+@dataclass
+class _Entity:
+    base: bytes | None = None
+    state: WindowState | None = None
+    """The base with everything pending folded on top."""
+    base_offset: int = -1
+    pending: deque[EntityUpdate] = field(default_factory=lambda: deque(maxlen=MAX_PENDING))
+
+
+class OwnPurchases:
+    """Remembers the purchases read, and folds them onto the states that do not have them yet."""
+
+    def __init__(self) -> None:
+        self._entities: OrderedDict[tuple[EntityName, str], _Entity] = OrderedDict()
+
+    def remember(self, purchase: PurchaseRequested, source: int, offset: int) -> None:
+        """A purchase was read at this position; positions of one source must increase."""
+        for update in updates_of(purchase, source, offset):
+            entity = self._entity(update.entity, update.key)
+            entity.pending.append(update)
+            if entity.state is not None:
+                ENTITY_FEATURES[update.entity].layout.fold(entity.state, update)
+        while len(self._entities) > MAX_KEYS:
+            self._entities.popitem(last=False)
+
+    def refresh(self, entity: EntityName, key: str, base: bytes | None) -> None:
+        """The online store holds `base` for this entity now: drop what it has, fold the rest on top."""
+        known = self._entity(entity, key)
+        if known.state is not None and known.base == base:
+            return
+        layout = ENTITY_FEATURES[entity].layout
+        state = decode_state(base) if base is not None else layout.empty()
+        if state.layout != layout.fingerprint:
+            state = layout.empty()
+        known.base, known.state, known.base_offset = base, state, state.updates_offset
+        pending = [update for update in known.pending if update.offset > state.positions.get(update.source, -1)]
+        known.pending = deque(pending, maxlen=MAX_PENDING)
+        for update in pending:
+            layout.fold(state, update)
+
+    def keep(self, entity: EntityName, key: str) -> None:
+        """The online store is away: go on with what is known, or with what was read here alone."""
+        known = self._entity(entity, key)
+        if known.state is None:
+            self.refresh(entity, key, None)
+
+    def states(self, purchase: PurchaseRequested) -> dict[EntityName, WindowState | None]:
+        """The states of a purchase's entities with all that was remembered folded in; read them before the next."""
+        return {entity: self._entity(entity, key).state for entity, key in keys_of(purchase).items()}
+
+    def positions(
+        self, purchase: PurchaseRequested, updates_partition: Mapping[EntityName, int]
+    ) -> list[StatePosition]:
+        """For the evidence: which states these are, and what was folded on top."""
+        return [
+            StatePosition(
+                entity=entity,
+                key=key,
+                updates_partition=updates_partition[entity],
+                updates_offset=self._entity(entity, key).base_offset,
+                folded=_ranges(self._entity(entity, key).pending),
+            )
+            for entity, key in keys_of(purchase).items()
+        ]
+
+    def _entity(self, entity: EntityName, key: str) -> _Entity:
+        known = self._entities.get((entity, key))
+        if known is None:
+            known = self._entities[entity, key] = _Entity()
+        else:
+            self._entities.move_to_end((entity, key))
+        return known
+
+
+def _ranges(pending: Sequence[EntityUpdate] | deque[EntityUpdate]) -> list[tuple[str, int, int, int, int]]:
+    """(topic, partition, first offset, last offset, how many) per source."""
+    ranges: dict[int, tuple[int, int, int]] = {}
+    for update in pending:
+        first, _, count = ranges.get(update.source, (update.offset, 0, 0))
+        ranges[update.source] = (first, update.offset, count + 1)
+    return [(*source_of(source), *found) for source, found in ranges.items()]

@@ -1,0 +1,319 @@
+"""Purchase + features -> rules, model -> verdict and evidence: stateless, exactly one answer.
+
+Evidence is acknowledged by the broker before its verdict is sent; then the purchases are acknowledged, in order. One
+batch may be on its way while the next is computed.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import faust
+import numpy as np
+import structlog
+from faust.types import TP, AppT
+
+from ibook import metrics
+from ibook.answered import Answered, digest_of
+from ibook.clock import Clock, SystemClock, to_us
+from ibook.codec import decode, encode
+from ibook.edges.champion import Champion, FraudModel
+from ibook.edges.online_store import OnlineStore
+from ibook.entities import ENTITIES, EntityName, is_future, source_slot
+from ibook.errors import FeatureUnavailable, InvalidMessage
+from ibook.features import keys_of, vector
+from ibook.fraud import Decision, VerdictPolicy, decide, load_policy, reasons
+from ibook.heartbeat import Heartbeat, offset_of
+from ibook.messages import Posture, PurchaseRequested, ReasonCode, StatePosition
+from ibook.own_purchases import OwnPurchases
+from ibook.partitioning import partition_of
+from ibook.settings import Settings
+from ibook.topics import FRAUD_EVIDENCE, FRAUD_VERDICTS, TICKET_PURCHASES
+from ibook.verdicts import (
+    NO_MODEL,
+    Circumstances,
+    Scored,
+    evidence_of,
+    exploration_draw,
+    needs_reasons,
+    unreadable_verdict,
+    verdict_of,
+)
+from streams.app import Event, Stream, create_app, or_leave, raw_topic
+from streams.batches import acknowledge, each_batch
+from streams.dead_letters import publish_dead_letters
+from streams.feature_reader import FeatureReader, Reading
+from streams.publish import Record, publish_all
+from streams.verdict_log import (
+    DIGEST_HEADER,
+    SOURCE_HEADER,
+    TRANSACTION_HEADER,
+    answered_before,
+    header,
+    purchases_before,
+)
+
+log = structlog.get_logger()
+
+NAME = "purchases-to-verdicts"
+TOPIC = TICKET_PURCHASES.name
+MODEL_WAIT_SECONDS = 30.0
+
+
+@dataclass
+class Sorted:
+    """A batch, sorted by what is to be done."""
+
+    purchases: list[tuple[Event, PurchaseRequested]] = field(default_factory=list)
+    rejected: list[tuple[Event, InvalidMessage]] = field(default_factory=list)
+
+
+@dataclass
+class Answers:
+    """Records to publish for a batch, by partition; evidence first."""
+
+    events: Sequence[Event]
+    rejected: list[tuple[Event, InvalidMessage]]
+    evidence: dict[int, list[Record]] = field(default_factory=dict)
+    verdicts: dict[int, list[Record]] = field(default_factory=dict)
+
+
+class Worker:
+    """Decides batches of purchases. Holds nothing that the logs and the online store can't give back."""
+
+    def __init__(
+        self, app: faust.App, settings: Settings, reader: FeatureReader, champion: Champion, policy: VerdictPolicy,
+        clock: Clock,
+    ) -> None:  # fmt: skip
+        self._app = app
+        self._settings = settings
+        self._reader = reader
+        self._champion = champion
+        self._policy = policy
+        self._clock = clock
+        self._answered: dict[int, Answered] = {}
+        self._own = OwnPurchases()
+        self._on_its_way: asyncio.Task[None] | None = None
+
+    def forget(self) -> None:
+        """Partitions have moved: what they know is read anew with the first purchase of each."""
+        self._answered.clear()
+        self._own = OwnPurchases()
+
+    async def handle(self, batch: list[Event]) -> None:
+        """Decide a batch and send it on its way, when the batch before it has arrived."""
+        await self._learn(batch)
+        work = self._sort(batch)
+        answers = await self._decide(work, batch)
+        if self._on_its_way is not None:
+            await self._on_its_way
+        self._on_its_way = asyncio.create_task(or_leave(self._deliver(answers)))
+
+    # ------------------------------------------------------------------------------------------ getting a partition
+    async def _learn(self, batch: Sequence[Event]) -> None:
+        """For partitions that are new here: what was answered, and what was read but is not in the store yet."""
+        first = {event.message.partition: event for event in reversed(batch)}
+        new = {partition: event for partition, event in first.items() if partition not in self._answered}
+        if not new:
+            return
+        await asyncio.to_thread(self._champion.wait, MODEL_WAIT_SECONDS)
+        heartbeats = await self._heartbeats()
+        for partition, event in new.items():
+            broker_ms = int(event.message.timestamp * 1000)
+            answered = await asyncio.to_thread(answered_before, self._settings, partition, broker_ms)
+            seen = offset_of(heartbeats, source_slot(TOPIC, partition))
+            before = await asyncio.to_thread(purchases_before, self._settings, partition, seen, event.message.offset)
+            for offset, payload in before:
+                self._remember(payload, partition, offset)
+            self._answered[partition] = answered
+            log.info("partition learned", partition=partition, answered=len(answered), unseen=len(before))
+
+    async def _heartbeats(self) -> list[Heartbeat | None]:
+        try:
+            return (await self._reader.read({})).heartbeats
+        except FeatureUnavailable:
+            return []
+
+    def _remember(self, payload: bytes, partition: int, offset: int) -> None:
+        try:
+            self._own.remember(decode(payload, PurchaseRequested), source_slot(TOPIC, partition), offset)
+        except InvalidMessage:
+            return  # it was dead-lettered when it was first read
+
+    # --------------------------------------------------------------------------------------------------- deciding
+    def _sort(self, batch: Sequence[Event]) -> Sorted:
+        """Decode, and leave out what was answered before."""
+        work = Sorted()
+        for event in batch:
+            answered = self._answered[event.message.partition]
+            try:
+                purchase: PurchaseRequested = decode(event.message.value, PurchaseRequested)
+                if is_future(purchase, int(event.message.timestamp * 1_000_000)):
+                    raise InvalidMessage("future", f"occurred_at {purchase.occurred_at.isoformat()} is yet to come")
+                digest = digest_of(purchase)
+                known = answered.known(purchase.transaction_id, digest)
+                if known == "conflict":
+                    metrics.CONFLICTS.inc()
+                    raise InvalidMessage("conflict", f"transaction {purchase.transaction_id} asked for something else")
+            except InvalidMessage as error:
+                work.rejected.append((event, error))
+                continue
+            if known == "answered":
+                metrics.DUPLICATES.inc()
+                continue
+            answered.add(purchase.transaction_id, digest)
+            work.purchases.append((event, purchase))
+        return work
+
+    async def _decide(self, work: Sorted, batch: Sequence[Event]) -> Answers:
+        answers = Answers(batch, work.rejected)
+        reading = await self._read([purchase for _, purchase in work.purchases])
+        now = self._clock.now()
+        staleness = reading.staleness_seconds(to_us(now)) if reading else None
+        model = self._champion.model
+        about = Circumstances(
+            posture=self._posture(staleness, model), staleness_seconds=staleness, decided_at=now,
+            model_version=model.version if model else NO_MODEL, policy_version=self._policy.version,
+        )  # fmt: skip
+        for scored in self._score(work.purchases, about.posture, model):
+            partition = scored.source[1]
+            key = scored.purchase.transaction_id.encode()
+            answers.evidence.setdefault(partition, []).append(Record(key, encode(evidence_of(scored, about))))
+            headers = _headers(scored.source, digest_of(scored.purchase))
+            answers.verdicts.setdefault(partition, []).append(Record(key, encode(verdict_of(scored, about)), headers))
+            metrics.VERDICTS.labels(scored.decision.action, about.posture).inc()
+        for event, error in work.rejected:
+            self._answer_unreadable(event, error, answers)
+        return answers
+
+    def _posture(self, staleness: float | None, model: FraudModel | None) -> Posture:
+        if staleness is None:
+            return "no_features"
+        metrics.FEATURE_STALENESS.set(staleness)
+        if model is None:
+            return "rules_only"
+        return "stale_features" if staleness > self._settings.stale_after_seconds else "normal"
+
+    async def _read(self, purchases: Sequence[PurchaseRequested]) -> Reading | None:
+        """Bring what is known of the purchases' entities up to date; None when the store does not answer."""
+        keys: dict[EntityName, list[str]] = {entity: [] for entity in ENTITIES}
+        for purchase in purchases:
+            for entity, key in keys_of(purchase).items():
+                keys[entity].append(key)
+        unique = {entity: list(dict.fromkeys(found)) for entity, found in keys.items()}
+        try:
+            reading = await self._reader.read(unique)
+        except FeatureUnavailable:
+            for entity, wanted in unique.items():
+                for key in wanted:
+                    self._own.keep(entity, key)
+            return None
+        self._reader.recovered()
+        for entity, wanted in unique.items():
+            for key, base in zip(wanted, reading.states[entity], strict=True):
+                self._own.refresh(entity, key, base)
+        return reading
+
+    def _score(
+        self, purchases: Sequence[tuple[Event, PurchaseRequested]], posture: Posture, model: FraudModel | None
+    ) -> list[Scored]:
+        """Vectors one by one, since each purchase is part of the next one's past; then one score for all."""
+        if not purchases:
+            return []
+        rows, states = [], []
+        for event, purchase in purchases:
+            self._own.remember(purchase, source_slot(TOPIC, event.message.partition), event.message.offset)
+            rows.append(vector(purchase, self._own.states(purchase)))
+            states.append(self._positions(purchase))
+        matrix = np.stack(rows)
+        scores: list[float | None] = [None] * len(rows)
+        if model is not None and posture in ("normal", "stale_features"):
+            scores = [float(score) for score in model.score(matrix)]
+        decisions = [
+            decide(score, row, self._policy, posture, exploration_draw(purchase.transaction_id, self._settings.seed))
+            for score, row, (_, purchase) in zip(scores, rows, purchases, strict=True)
+        ]
+        why = _reasons(decisions, matrix, model if scores[0] is not None else None)
+        return [
+            Scored(purchase=purchase, source=_source(event), vector=row, score=score, decision=decision,
+                   reasons=because, states=positions)
+            for (event, purchase), row, score, decision, because, positions
+            in zip(purchases, rows, scores, decisions, why, states, strict=True)
+        ]  # fmt: skip
+
+    def _positions(self, purchase: PurchaseRequested) -> list[StatePosition]:
+        partitions = {
+            entity: partition_of(f"{entity}:{key}", self._settings.partitions)
+            for entity, key in keys_of(purchase).items()
+        }
+        return self._own.positions(purchase, partitions)
+
+    def _answer_unreadable(self, event: Event, error: InvalidMessage, answers: Answers) -> None:
+        """A purchase nobody can read still gets an answer, when its header says which transaction it is."""
+        transaction = _transaction_of(event, error)
+        answered = self._answered[event.message.partition]
+        if not transaction or error.reason == "conflict" or answered.known(transaction, b"") != "new":
+            return
+        answered.add(transaction, b"")
+        verdict = unreadable_verdict(transaction, _source(event), self._clock.now())
+        record = Record(transaction.encode(), encode(verdict), _headers(_source(event), b""))
+        answers.verdicts.setdefault(event.message.partition, []).append(record)
+        metrics.VERDICTS.labels(verdict.action, verdict.posture).inc()
+
+    # -------------------------------------------------------------------------------------------------- delivering
+    async def _deliver(self, answers: Answers) -> None:
+        await publish_all(self._app, FRAUD_EVIDENCE.name, answers.evidence)
+        await publish_all(self._app, FRAUD_VERDICTS.name, answers.verdicts)
+        await publish_dead_letters(self._app, answers.rejected, clock=self._clock)
+        acknowledge(answers.events)
+        now = self._clock.now().timestamp()
+        for event in answers.events:
+            metrics.VERDICT_SECONDS.observe(max(0.0, now - event.message.timestamp))
+        metrics.BATCH_SIZE.observe(len(answers.events))
+
+
+def _source(event: Event) -> tuple[str, int, int]:
+    return event.message.topic, event.message.partition, event.message.offset
+
+
+def _transaction_of(event: Event, error: InvalidMessage) -> str:
+    """The transaction of a rejected purchase: its own word where that can be read, its header otherwise."""
+    if error.reason == "future":
+        purchase: PurchaseRequested = decode(event.message.value, PurchaseRequested)
+        return purchase.transaction_id
+    return header(event.message.headers, TRANSACTION_HEADER).decode(errors="replace")[:128]
+
+
+def _headers(source: tuple[str, int, int], digest: bytes) -> tuple[tuple[str, bytes], ...]:
+    return (SOURCE_HEADER, f"{source[1]}:{source[2]}".encode()), (DIGEST_HEADER, digest)
+
+
+def _reasons(
+    decisions: Sequence[Decision], matrix: np.ndarray[tuple[int, int], np.dtype[np.float32]], model: FraudModel | None
+) -> list[list[ReasonCode]]:
+    why: list[list[ReasonCode]] = [[] for _ in decisions]
+    wanted = needs_reasons(decisions)
+    if not wanted:
+        return why
+    contributions = model.contributions(matrix[wanted]) if model is not None else [None] * len(wanted)
+    for index, row in zip(wanted, contributions, strict=True):
+        why[index] = reasons(decisions[index].rules, row)
+    return why
+
+
+def create(settings: Settings, clock: Clock | None = None) -> faust.App:
+    """The worker's Faust app."""
+    clock = clock or SystemClock()
+    app = create_app(NAME, settings)
+    reader = FeatureReader(OnlineStore(settings), settings.partitions, settings.feature_read_seconds, clock)
+    worker = Worker(app, settings, reader, Champion.follow(settings), load_policy(), clock)
+
+    @app.on_partitions_assigned.connect(weak=False)
+    async def _forget(sender: AppT, assigned: set[TP], **_: object) -> None:
+        worker.forget()
+
+    @app.agent(raw_topic(app, TOPIC), concurrency=1)
+    async def purchases_to_verdicts(stream: Stream) -> None:
+        await each_batch(stream, worker.handle)
+
+    return app

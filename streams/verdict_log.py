@@ -1,0 +1,112 @@
+"""What a partition already knows when a verdict worker gets it: blocking reads of bounded length, once per assignment.
+
+The verdict log is the deduplication state; the purchases between the heartbeat and the committed position are what
+the online store does not have yet.
+"""
+
+from collections.abc import Iterator
+
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+
+from ibook.answered import MAX_TRANSACTIONS, Answered
+from ibook.errors import BrokerUnavailable
+from ibook.settings import Settings
+from ibook.topics import FRAUD_VERDICTS, TICKET_PURCHASES
+
+LOOK_BACK_MS = 60_000
+REMEMBERED_MS = 24 * 3600 * 1000
+MAX_UNSEEN = 20_000
+TIMEOUT_SECONDS = 10.0
+DIGEST_HEADER = "asked"
+SOURCE_HEADER = "source"
+TRANSACTION_HEADER = "transaction_id"
+
+
+def answered_before(settings: Settings, partition: int, broker_ms: int) -> Answered:
+    """The transactions answered in a partition, as its verdict log tells.
+
+    From a minute before `broker_ms`, the broker time of the first purchase to decide, or further back: up to 24 h
+    before it, or the last `MAX_TRANSACTIONS` verdicts.
+    """
+    answered = Answered()
+    consumer = _consumer(settings)
+    try:
+        topic = FRAUD_VERDICTS.name
+        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=TIMEOUT_SECONDS)
+        must = _offset_at(consumer, topic, partition, broker_ms - LOOK_BACK_MS, high)
+        day = _offset_at(consumer, topic, partition, broker_ms - REMEMBERED_MS, high)
+        start = max(low, min(must, max(day, high - MAX_TRANSACTIONS)))
+        for message in _read(consumer, topic, partition, start, high):
+            key = message.key()
+            if key is not None:
+                answered.add(_text(key), header(message.headers(), DIGEST_HEADER))
+    except KafkaException as error:
+        raise BrokerUnavailable(f"the verdict log of partition {partition} can't be read: {error}") from error
+    finally:
+        consumer.close()
+    return answered
+
+
+def purchases_before(settings: Settings, partition: int, seen: int, first: int) -> list[tuple[int, bytes]]:
+    """(offset, payload) of the purchases after `seen`, which the online store has, and before `first`."""
+    consumer = _consumer(settings)
+    try:
+        topic = TICKET_PURCHASES.name
+        low, _ = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=TIMEOUT_SECONDS)
+        start = max(low, seen + 1, first - MAX_UNSEEN)
+        return [
+            (message.offset() or 0, message.value() or b"")
+            for message in _read(consumer, topic, partition, start, first)
+        ]
+    except KafkaException as error:
+        raise BrokerUnavailable(f"purchases of partition {partition} can't be read: {error}") from error
+    finally:
+        consumer.close()
+
+
+def header(headers: object, name: str) -> bytes:
+    """The value of a header, empty when there is none."""
+    pairs = headers.items() if isinstance(headers, dict) else headers
+    for key, value in pairs or ():  # type: ignore[attr-defined]
+        if key == name:
+            return value.encode() if isinstance(value, str) else bytes(value or b"")
+    return b""
+
+
+def _text(key: bytes | str) -> str:
+    return key if isinstance(key, str) else key.decode(errors="replace")
+
+
+def _consumer(settings: Settings) -> Consumer:
+    return Consumer(
+        {
+            "bootstrap.servers": settings.kafka_bootstrap,
+            "group.id": "purchases-to-verdicts-lookup",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "enable.partition.eof": False,
+        }
+    )
+
+
+def _offset_at(consumer: Consumer, topic: str, partition: int, broker_ms: int, end: int) -> int:
+    found = consumer.offsets_for_times([TopicPartition(topic, partition, max(0, broker_ms))], timeout=TIMEOUT_SECONDS)
+    return found[0].offset if found[0].offset >= 0 else end
+
+
+def _read(consumer: Consumer, topic: str, partition: int, start: int, end: int) -> Iterator[Message]:
+    """Messages from `start` up to, not including, `end`; raises KafkaException when they do not come."""
+    if start >= end:
+        return
+    consumer.assign([TopicPartition(topic, partition, start)])
+    position = start
+    while position < end:
+        messages = consumer.consume(10_000, timeout=TIMEOUT_SECONDS)
+        if not messages:
+            raise KafkaException(f"{topic}:{partition} stays silent at offset {position} of {end}")
+        for message in messages:
+            if message.error():
+                raise KafkaException(message.error())
+            position = (message.offset() or 0) + 1
+            if position <= end:
+                yield message
