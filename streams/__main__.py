@@ -2,7 +2,6 @@
 
 import importlib
 import sys
-from pathlib import Path
 
 from ibook.errors import ConfigurationError
 from ibook.settings import Settings, load_settings
@@ -23,7 +22,7 @@ def run(name: str, settings: Settings) -> None:
     app = importlib.import_module(f"streams.{name.replace('-', '_')}").create(settings)
     if settings.metrics_port:
         start_http_server(settings.metrics_port, addr="127.0.0.1")
-    faust.Worker(app, loglevel="warn", redirect_stdouts=False).execute_from_commandline()
+    faust.Worker(app, loglevel="warn", redirect_stdouts=False, quiet=True).execute_from_commandline()
 
 
 def main() -> int:
@@ -33,7 +32,6 @@ def main() -> int:
         return 2
     try:
         settings = load_settings()
-        Path(settings.data_dir).mkdir(parents=True, exist_ok=True)
         run(sys.argv[1], settings)
     except ConfigurationError as error:
         print(error, file=sys.stderr)

@@ -32,11 +32,13 @@ def create_app(name: str, settings: Settings) -> faust.App:
     Static membership (`worker_name` must be unique among the workers of a kind) lets a restarted worker take its
     partitions back without waiting for the session to expire.
     """
+    datadir = settings.data_dir.absolute() / "tables" / f"{name}-{settings.worker_name}"
+    datadir.mkdir(parents=True, exist_ok=True)
     app = faust.App(
         name,
         broker=[URL(f"aiokafka://{address}") for address in settings.kafka_bootstrap.split(",")],
         store="rocksdb://",
-        datadir=str(settings.data_dir.absolute() / "tables" / f"{name}-{settings.worker_name}"),
+        datadir=str(datadir),
         web_enabled=False,
         topic_allow_declare=False,
         topic_disable_leader=True,
@@ -45,7 +47,6 @@ def create_app(name: str, settings: Settings) -> faust.App:
         broker_commit_every=1000,
         stream_buffer_maxsize=1024,
         stream_wait_empty=False,
-        stream_processing_timeout=0.0,
         producer_acks=-1,
         producer_linger=0.002,
         producer_max_batch_size=1 << 20,

@@ -29,8 +29,6 @@ class StateTable:
             partitions=partitions,
             key_type=bytes,
             value_type=bytes,
-            key_serializer="raw",
-            value_serializer="raw",
             options=dict(_OPTIONS),
         )
         self._changelog = f"{app.conf.id}-{name}-changelog"
