@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from feast import RepoConfig
 
 PROJECT = "ibook"
+ENTITY_KEY_VERSION = 3
 SDK_SECONDS = 5.0
 """How long plain SDK calls wait for Redis; the workers' own bound is a setting."""
 
@@ -56,6 +57,27 @@ def _json(value: Any) -> str:
     return json.dumps(value).replace(",", "\\u002c")
 
 
+def write_yaml(settings: Settings) -> Path:
+    """Write the configuration for plain SDK calls, readable by its owner alone: the address may hold a password."""
+    connection = redis_connection(settings.redis_url, SDK_SECONDS)
+    described = {
+        "project": PROJECT,
+        "provider": "local",
+        "registry": str(registry_path(settings)),
+        "online_store": {"type": "redis", "connection_string": connection.replace("$", "\\u0024")},
+        "offline_store": {"type": "duckdb"},
+        "entity_key_serialization_version": ENTITY_KEY_VERSION,
+    }
+    path = yaml_path(settings)
+    text = json.dumps(described, indent=2) + "\n"  # JSON is YAML
+    if path.exists() and path.read_text() == text:
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(text)
+    return path
+
+
 def online_config(settings: Settings) -> "RepoConfig":
     """Feast's configuration of a worker: Redis alone. Imports Feast, which takes seconds."""
     from feast import RepoConfig
@@ -69,5 +91,5 @@ def online_config(settings: Settings) -> "RepoConfig":
             "connection_string": redis_connection(settings.redis_url, settings.feature_read_seconds),
         },
         offline_store=None,  # workers never read it, and DuckDB would cost them a second and 40 MB
-        entity_key_serialization_version=3,
+        entity_key_serialization_version=ENTITY_KEY_VERSION,
     )

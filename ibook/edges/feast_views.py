@@ -30,19 +30,17 @@ class View:
     description: str
 
 
-STATE_COLUMN = "state"
-HEARTBEAT_COLUMN = "heartbeat"
-
 STATE_VIEWS: dict[EntityName, View] = {
+    # The column repeats the view's name: a read of several views returns columns by their own name alone.
     entity: View(
-        name=f"{entity}_state", entity=entity, join_key=f"{entity}_id", columns={STATE_COLUMN: bytes},
+        name=f"{entity}_state", entity=entity, join_key=f"{entity}_id", columns={f"{entity}_state": bytes},
         description=f"Window state of a {entity}: tiles that `ibook.features` finishes as of an instant.",
     )
     for entity in ENTITY_FEATURES
 }  # fmt: skip
 HEARTBEAT_VIEW = View(
     name="feature_heartbeat", entity="updates_partition", join_key="updates_partition", key_type=int,
-    columns={HEARTBEAT_COLUMN: bytes},
+    columns={"heartbeat": bytes},
     description="How far the feature workers have pushed, per partition of entity-updates.",
 )  # fmt: skip
 REALTIME_VIEW = View(

@@ -1,0 +1,1 @@
+"""Feast definitions. Names, types and numbers come from `ibook.features`; nothing is declared twice."""
