@@ -1,0 +1,61 @@
+"""`python -m serving`: the price API on `IBOOK_SERVING_HOST` and `IBOOK_SERVING_PORT` until it is told to stop."""
+
+import socket
+import sys
+from ipaddress import ip_address
+
+import uvicorn
+
+from ibook.errors import ConfigurationError
+from ibook.settings import DEVELOPMENT_SECRET, Settings, load_settings
+from serving.app import create_app
+
+
+def bind(settings: Settings) -> socket.socket:
+    """The listening socket. Raises ConfigurationError when the port can't be had."""
+    host, port = settings.serving_host, settings.serving_port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(socket.SOMAXCONN)
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(
+            f"The price API can't listen on {host}:{port} (set IBOOK_SERVING_PORT): {error.strerror}."
+        ) from error
+    return listener
+
+
+def check_secret(settings: Settings) -> None:
+    """Raises ConfigurationError when others could reach an API whose quotes anyone can forge."""
+    if settings.quote_secret.get_secret_value() == DEVELOPMENT_SECRET and not _is_loopback(settings.serving_host):
+        raise ConfigurationError(f"Set IBOOK_QUOTE_SECRET before the price API listens on {settings.serving_host}.")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def main() -> int:
+    """Serve; a wrong setting or a port in use is one sentence and exit code 2."""
+    try:
+        settings = load_settings()
+        check_secret(settings)
+        listener = bind(settings)
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
+        return 2
+    config = uvicorn.Config(create_app(settings), log_level="warning", access_log=False, loop="uvloop",
+                            http="httptools", ws="none", timeout_graceful_shutdown=5)  # fmt: skip
+    with listener:
+        uvicorn.Server(config).run(sockets=[listener])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""The price API: `create_app(settings)`, its life, its health."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.responses import JSONResponse, Response
+
+from ibook.clock import Clock, SystemClock
+from ibook.settings import Settings
+from serving.docs import add_docs
+from serving.journal import Journal, KafkaJournal
+from serving.policies import SnapshotReader, Snapshots
+from serving.quotes import PriceDesk, router
+from serving.schemas import Health, Readiness
+
+
+def create_app(
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    snapshots: Snapshots | None = None,
+    journal: Journal | None = None,
+) -> FastAPI:
+    """The API. What is not given is connected to Kafka while the app lives; nothing is opened before."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            app.state.desk = PriceDesk(
+                settings=settings,
+                snapshots=snapshots if snapshots is not None else _follow(settings, stack),
+                journal=journal if journal is not None else _open_journal(settings, stack),
+                clock=clock or SystemClock(),
+            )
+            yield
+
+    app = FastAPI(title="ibook prices", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.include_router(router)
+    app.add_exception_handler(RequestValidationError, _refuse)
+    _add_health(app)
+    add_docs(app)
+    return app
+
+
+def _follow(settings: Settings, stack: AsyncExitStack) -> Snapshots:
+    snapshots = Snapshots()
+    reader = SnapshotReader(settings, snapshots)
+    reader.start()
+    stack.callback(reader.stop)
+    return snapshots
+
+
+def _open_journal(settings: Settings, stack: AsyncExitStack) -> Journal:
+    journal = KafkaJournal(settings)
+    journal.start()
+    stack.callback(journal.stop)
+    return journal
+
+
+async def _refuse(_: Request, error: Exception) -> Response:
+    """422 with where and why. FastAPI's own answer repeats the input, and fails on NaN and lone surrogates."""
+    assert isinstance(error, RequestValidationError)
+    problems = [{"loc": each["loc"], "msg": each["msg"], "type": each["type"]} for each in error.errors()]
+    return JSONResponse({"detail": problems}, status_code=422)
+
+
+def _add_health(app: FastAPI) -> None:
+    @app.get("/healthz", tags=["health"])
+    async def healthz() -> Health:
+        """The process is alive."""
+        return Health()
+
+    @app.get("/readyz", tags=["health"], response_model=Readiness, responses={503: {"model": Readiness}})
+    async def readyz(request: Request) -> Response:
+        """200 when events are known, and so prices can be given; says what is worse than usual."""
+        readiness = _readiness(request.app.state.desk)
+        return JSONResponse(readiness.model_dump(), status_code=200 if readiness.status == "ready" else 503)
+
+    @app.get("/metrics", tags=["health"])
+    async def metrics() -> Response:
+        """For Prometheus."""
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _readiness(desk: PriceDesk) -> Readiness:
+    snapshots = desk.snapshots
+    without_policy = sum(event_id not in snapshots.policies for event_id in snapshots.listings)
+    degraded = [problem for problem in (snapshots.problem, desk.journal.problem()) if problem]
+    if without_policy:
+        degraded.append(f"No price policy for {without_policy} of {len(snapshots.listings)} events: list prices.")
+    return Readiness(
+        status="ready" if snapshots.loaded else "not ready",
+        listings=len(snapshots.listings),
+        policies=len(snapshots.policies),
+        journal_waiting=desk.journal.waiting(),
+        degraded=degraded,
+    )

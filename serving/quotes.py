@@ -1,0 +1,196 @@
+"""`POST /v1/quotes` and `GET /v1/events/{event_id}/price`: the slot's price, from memory."""
+
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, HTTPException, Path, Query, Request
+
+from ibook import metrics, pricing
+from ibook.clock import Clock
+from ibook.messages import EventListed, QuoteIssued, TicketType
+from ibook.pricing import PriceChoice, PricingRules
+from ibook.quotes import Quote, QuoteKeys, quote_keys, tag
+from ibook.settings import Settings
+from serving.journal import Journal
+from serving.policies import Snapshots
+from serving.schemas import EventPrices, ExpectedSales, Problem, QuoteRequest, QuoteResponse, TicketPrice
+
+REMEMBERED_KEYS = 100_000
+"""Idempotency keys remembered beyond their slot; within a slot the key itself leads to the same quote."""
+
+router = APIRouter(prefix="/v1", tags=["prices"])
+
+
+class Remembered:
+    """Quotes given for an idempotency key, until they expire; the oldest make room."""
+
+    def __init__(self, room: int = REMEMBERED_KEYS) -> None:
+        self._room = room
+        self._quotes: OrderedDict[tuple[str, str, str], QuoteResponse] = OrderedDict()
+
+    def find(self, request: QuoteRequest, now: datetime) -> QuoteResponse | None:
+        """The quote given for the same request, if it is still valid."""
+        given = self._quotes.get(self._key(request))
+        return given if given is not None and now < given.expires_at else None
+
+    def add(self, request: QuoteRequest, quote: QuoteResponse) -> None:
+        """Remember a quote when the request has a key."""
+        if request.idempotency_key is None:
+            return
+        self._quotes[self._key(request)] = quote
+        if len(self._quotes) > self._room:
+            self._quotes.popitem(last=False)
+
+    @staticmethod
+    def _key(request: QuoteRequest) -> tuple[str, str, str]:
+        return request.event_id, request.ticket_type, request.idempotency_key or ""
+
+
+@dataclass
+class PriceDesk:
+    """All that answering needs, in memory."""
+
+    settings: Settings
+    snapshots: Snapshots
+    journal: Journal
+    clock: Clock
+    rules: PricingRules = field(init=False)
+    keys: QuoteKeys = field(init=False)
+    remembered: Remembered = field(default_factory=Remembered)
+
+    def __post_init__(self) -> None:
+        self.rules = PricingRules.of(self.settings)
+        self.keys = quote_keys(self.settings)
+        self._secret = self.settings.quote_secret.get_secret_value().encode()
+
+    def prices(self, event_id: str, ticket_type: str | None) -> EventPrices:
+        """The current slot's prices of an event. Raises HTTPException 404 or 503."""
+        listing, tickets = self._find(event_id, ticket_type)
+        slot = pricing.slot_of(self.clock.now(), self.rules.slot_seconds)
+        choices = [(ticket, self._choose(event_id, ticket, slot)) for ticket in tickets]
+        return EventPrices(
+            event_id=event_id,
+            currency=listing.currency,
+            slot_ends_at=pricing.slot_start(slot + 1, self.rules.slot_seconds),
+            prices=[
+                TicketPrice(
+                    ticket_type=ticket.name,
+                    price_minor=choice.price_minor,
+                    list_price_minor=ticket.list_price_minor,
+                    source=choice.source,
+                )
+                for ticket, choice in choices
+            ],
+        )
+
+    def quote(self, request: QuoteRequest) -> QuoteResponse:
+        """A signed price, journalled as an offer. Raises HTTPException 404 or 503."""
+        now = self.clock.now()
+        if request.idempotency_key is not None and (given := self.remembered.find(request, now)):
+            return given
+        listing, [ticket] = self._find(request.event_id, request.ticket_type)
+        slot = pricing.slot_of(now, self.rules.slot_seconds)
+        choice = self._choose(request.event_id, ticket, slot)
+        issued = self._issue(request, listing, choice, slot, now)
+        if not self.journal.record(issued):
+            # Nobody will learn from this offer, so it must not be part of the experiment.
+            choice = pricing.list_price(ticket)
+            issued = self._issue(request, listing, choice, slot, now)
+        quote = _response(issued, choice)
+        self.remembered.add(request, quote)
+        metrics.QUOTES.labels(choice.source).inc()
+        return quote
+
+    def _find(self, event_id: str, ticket_type: str | None) -> tuple[EventListed, Sequence[TicketType]]:
+        listing = self.snapshots.listings.get(event_id)
+        if listing is None and not self.snapshots.loaded:
+            raise HTTPException(503, f"Events are not known yet: {self.snapshots.problem}")
+        if listing is None:
+            raise HTTPException(404, f"Event {event_id!r} is not listed.")
+        if ticket_type is None:
+            return listing, listing.ticket_types
+        found = [ticket for ticket in listing.ticket_types if ticket.name == ticket_type]
+        if not found:
+            raise HTTPException(404, f"Event {event_id!r} has no ticket type {ticket_type!r}.")
+        return listing, found[:1]
+
+    def _choose(self, event_id: str, ticket: TicketType, slot: int) -> PriceChoice:
+        policy = self.snapshots.policies.get(event_id)
+        return pricing.choose_price(policy, event_id, ticket, slot=slot, secret=self._secret, rules=self.rules)
+
+    def _issue(
+        self, request: QuoteRequest, listing: EventListed, choice: PriceChoice, slot: int, now: datetime
+    ) -> QuoteIssued:
+        key = request.idempotency_key
+        # All quotes of a slot expire together, so that a repeated request gives the same token anywhere.
+        slot_end = pricing.slot_start(slot + 1, self.rules.slot_seconds)
+        expires_at = slot_end + timedelta(seconds=self.settings.quote_ttl_seconds)
+        quote_id = self.keys.sign(
+            Quote(
+                event_tag=tag(request.event_id),
+                ticket_tag=tag(request.ticket_type),
+                price_minor=choice.price_minor,
+                slot=slot,
+                expires_at=expires_at,
+                nonce=secrets.token_bytes(8)
+                if key is None
+                else self.keys.repeatable_nonce(request.event_id, request.ticket_type, slot, key),
+            )
+        )
+        return QuoteIssued(
+            message_id=quote_id,
+            occurred_at=now,
+            quote_id=quote_id,
+            event_id=request.event_id,
+            ticket_type=request.ticket_type,
+            currency=listing.currency,
+            price_minor=choice.price_minor,
+            slot=slot,
+            arm=choice.arm,
+            propensity=choice.propensity,
+            policy_version=choice.policy_version,
+            expires_at=expires_at,
+        )
+
+
+def _response(issued: QuoteIssued, choice: PriceChoice) -> QuoteResponse:
+    low, high = choice.interval
+    return QuoteResponse(
+        quote_id=issued.quote_id,
+        event_id=issued.event_id,
+        ticket_type=issued.ticket_type,
+        price_minor=issued.price_minor,
+        currency=issued.currency,
+        expires_at=issued.expires_at,
+        expected_sales=ExpectedSales(mean=choice.expected_sales, low=low, high=high),
+        source=choice.source,
+    )
+
+
+_PROBLEMS: dict[int | str, dict[str, object]] = {404: {"model": Problem}, 503: {"model": Problem}}
+
+
+@router.get("/events/{event_id}/price", responses=_PROBLEMS, summary="Current prices of an event, for lists")
+async def get_price(
+    request: Request,
+    event_id: Annotated[str, Path(min_length=1, max_length=128)],
+    ticket_type: Annotated[str | None, Query(min_length=1, max_length=128)] = None,
+) -> EventPrices:
+    """The slot's price per ticket type: the same for every buyer until the slot ends. No offer is counted."""
+    desk: PriceDesk = request.app.state.desk
+    return desk.prices(event_id, ticket_type)
+
+
+@router.post("/quotes", responses=_PROBLEMS, summary="A signed price to show to a buyer")
+async def post_quote(request: Request, body: QuoteRequest) -> QuoteResponse:
+    """Ask for it when a price is shown, not when the buyer has decided: every shown price is an offer."""
+    desk: PriceDesk = request.app.state.desk
+    began = time.perf_counter()
+    quote = desk.quote(body)
+    metrics.QUOTE_SECONDS.observe(time.perf_counter() - began)
+    return quote

@@ -1,0 +1,82 @@
+"""Request and response bodies of the price API."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Id = Annotated[str, Field(min_length=1, max_length=128)]
+Source = Literal["policy", "list_price"]
+
+
+class QuoteRequest(BaseModel):
+    """A price is about to be shown to a buyer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    event_id: Id
+    ticket_type: Id
+    idempotency_key: Id | None = Field(
+        default=None, description="A repeated request with the same key gets the same quote while it is valid."
+    )
+
+
+class ExpectedSales(BaseModel):
+    """Expected share of offers at this price that sell, with its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class QuoteResponse(BaseModel):
+    """A signed price. Send `quote_id` along with the purchase."""
+
+    quote_id: str
+    event_id: str
+    ticket_type: str
+    price_minor: int
+    currency: str
+    expires_at: datetime
+    expected_sales: ExpectedSales
+    source: Source = Field(description="`list_price` when no price policy could be used.")
+
+
+class TicketPrice(BaseModel):
+    """The price of one ticket type in the current slot."""
+
+    ticket_type: str
+    price_minor: int
+    list_price_minor: int
+    source: Source
+
+
+class EventPrices(BaseModel):
+    """The prices of an event, good until the slot ends. To show one to a buyer ask for a quote."""
+
+    event_id: str
+    currency: str
+    slot_ends_at: datetime
+    prices: list[TicketPrice]
+
+
+class Problem(BaseModel):
+    """What went wrong, in one sentence."""
+
+    detail: str
+
+
+class Health(BaseModel):
+    """The process is alive."""
+
+    status: Literal["alive"] = "alive"
+
+
+class Readiness(BaseModel):
+    """Whether prices can be given, and what is worse than usual."""
+
+    status: Literal["ready", "not ready"]
+    listings: int
+    policies: int
+    journal_waiting: int = Field(description="Quotes in memory that Kafka has not acknowledged yet.")
+    degraded: list[str]

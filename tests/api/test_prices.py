@@ -1,0 +1,242 @@
+"""The price API against listings and policies in memory: what a shop's engineer sees."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from fastapi.testclient import TestClient
+
+from ibook.clock import ManualClock
+from ibook.messages import ArmProbabilities, EventListed, PricePolicy, QuoteIssued, TicketType
+from ibook.pricing import slot_of, slot_start
+from ibook.quotes import quote_keys
+from ibook.settings import Settings
+from serving.app import create_app
+from serving.policies import Snapshots
+
+NOW = datetime(2026, 3, 1, 12, 2, tzinfo=UTC)
+SETTINGS = Settings(slot_seconds=300.0, quote_ttl_seconds=600.0, quote_secret="secret", partitions=4)
+SLOT = slot_of(NOW, 300.0)
+LISTING = EventListed(
+    message_id="l", occurred_at=NOW, event_id="gala", name="Gala", category="concerts", promoter_id="p", venue="v",
+    capacity=100, on_sale_at=NOW, starts_at=NOW + timedelta(days=30), currency="GBP",
+    ticket_types=[
+        TicketType(name="stalls", list_price_minor=5000, floor_minor=4000, cap_minor=6000),
+        TicketType(name="balcony", list_price_minor=3000, floor_minor=2500, cap_minor=3500),
+    ],
+)  # fmt: skip
+
+
+def policy(first_slot: int = SLOT, occurred_at: datetime = NOW - timedelta(seconds=1)) -> PricePolicy:
+    arms = ArmProbabilities(
+        ticket_type="stalls", list_price_minor=5000, prices_minor=[4000, 6000], probabilities=[0.5, 0.5],
+        expected_sales=[0.3, 0.2], interval=[(0.2, 0.4), (0.1, 0.3)],
+    )  # fmt: skip
+    return PricePolicy(
+        message_id="p", occurred_at=occurred_at, event_id="gala", version=4, slot_seconds=300.0,
+        first_slot=first_slot, currency="GBP", current=[], upcoming=[arms],
+    )  # fmt: skip
+
+
+class MemoryJournal:
+    """A journal with room for so many entries."""
+
+    def __init__(self, room: int = 1000) -> None:
+        self.room = room
+        self.entries: list[QuoteIssued] = []
+
+    def record(self, entry: QuoteIssued) -> bool:
+        if len(self.entries) >= self.room:
+            return False
+        self.entries.append(entry)
+        return True
+
+    def waiting(self) -> int:
+        return 0
+
+    def problem(self) -> str:
+        return ""
+
+
+class Api:
+    """One replica."""
+
+    def __init__(self, settings: Settings = SETTINGS) -> None:
+        self.clock = ManualClock(NOW)
+        self.snapshots = Snapshots()
+        self.snapshots.loaded, self.snapshots.problem = True, ""
+        self.snapshots.listings["gala"] = LISTING
+        self.snapshots.policies["gala"] = policy()
+        self.journal = MemoryJournal()
+        app = create_app(settings, clock=self.clock, snapshots=self.snapshots, journal=self.journal)
+        self.client = TestClient(app)
+
+    def quote(self, **body: object) -> dict[str, object]:
+        answer = self.client.post("/v1/quotes", json={"event_id": "gala", "ticket_type": "stalls", **body})
+        assert answer.status_code == 200, answer.text
+        return answer.json()  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    api = Api()
+    with api.client:
+        yield api
+
+
+def test_a_quote_is_the_slots_price_signed_and_expiring(api: Api) -> None:
+    body = api.quote()
+    expires_at = slot_start(SLOT + 1, 300.0) + timedelta(seconds=600)
+    assert set(body) == {"quote_id", "event_id", "ticket_type", "price_minor", "currency", "expires_at",
+                         "expected_sales", "source"}  # fmt: skip
+    assert body["price_minor"] in (4000, 6000)
+    assert body["currency"] == "GBP"
+    assert body["source"] == "policy"
+    assert datetime.fromisoformat(str(body["expires_at"])) == expires_at
+    quote = quote_keys(SETTINGS).verify(str(body["quote_id"]), event_id="gala", at=NOW)
+    assert (quote.price_minor, quote.slot, quote.expires_at) == (body["price_minor"], SLOT, expires_at)
+
+
+def test_the_journal_knows_arm_and_propensity_and_the_caller_does_not(api: Api) -> None:
+    body = api.quote()
+    [entry] = api.journal.entries
+    assert entry.quote_id == body["quote_id"]
+    assert (entry.arm, entry.propensity, entry.policy_version) == ([4000, 6000].index(entry.price_minor), 0.5, 4)
+    assert not {"arm", "propensity", "policy_version"} & set(body)
+
+
+def test_expected_sales_are_those_of_the_arm_that_was_drawn(api: Api) -> None:
+    body = api.quote()
+    expected = {4000: {"mean": 0.3, "low": 0.2, "high": 0.4}, 6000: {"mean": 0.2, "low": 0.1, "high": 0.3}}
+    assert body["expected_sales"] == expected[body["price_minor"]]  # type: ignore[index]
+
+
+def test_the_list_shows_the_price_that_quotes_give(api: Api) -> None:
+    body = api.client.get("/v1/events/gala/price").json()
+    assert [price["ticket_type"] for price in body["prices"]] == ["stalls", "balcony"]
+    assert body["prices"][0]["price_minor"] == api.quote()["price_minor"]
+    assert datetime.fromisoformat(body["slot_ends_at"]) == slot_start(SLOT + 1, 300.0)
+    assert not api.journal.entries[1:], "a list is no offer"
+
+
+def test_the_list_can_be_asked_for_one_ticket_type(api: Api) -> None:
+    body = api.client.get("/v1/events/gala/price", params={"ticket_type": "balcony"}).json()
+    assert body["prices"] == [
+        {"ticket_type": "balcony", "price_minor": 3000, "list_price_minor": 3000, "source": "list_price"}
+    ]
+
+
+def test_every_buyer_and_replica_gets_the_same_price_in_a_slot(api: Api) -> None:
+    other = Api()
+    with other.client:
+        assert {api.quote()["price_minor"] for _ in range(20)} == {other.quote()["price_minor"]}
+
+
+def test_prices_change_between_slots(api: Api) -> None:
+    prices = set()
+    for _ in range(12):
+        prices.add(api.quote()["price_minor"])
+        api.clock.advance(timedelta(seconds=300))
+    assert prices == {4000, 6000}
+
+
+def test_quotes_without_a_key_differ(api: Api) -> None:
+    assert api.quote()["quote_id"] != api.quote()["quote_id"]
+
+
+def test_a_repeated_key_repeats_the_quote_while_it_is_valid(api: Api) -> None:
+    first = api.quote(idempotency_key="cart-1")
+    api.clock.advance(timedelta(seconds=400))
+    assert api.quote(idempotency_key="cart-1") == first
+    assert len(api.journal.entries) == 1
+    api.clock.advance(timedelta(hours=1))
+    assert api.quote(idempotency_key="cart-1")["quote_id"] != first["quote_id"]
+
+
+def test_a_repeated_key_gives_the_same_quote_in_another_replica(api: Api) -> None:
+    other = Api()
+    with other.client:
+        assert api.quote(idempotency_key="cart-1") == other.quote(idempotency_key="cart-1")
+
+
+def test_a_key_is_a_key_for_its_event_and_ticket_type(api: Api) -> None:
+    first = api.quote(idempotency_key="cart-1")
+    assert api.quote(idempotency_key="cart-1", ticket_type="balcony")["quote_id"] != first["quote_id"]
+
+
+@pytest.mark.parametrize("unusable", [None, policy(occurred_at=NOW - timedelta(hours=2)), policy(first_slot=SLOT + 1)])
+def test_without_a_usable_policy_the_list_price_is_quoted_and_says_so(api: Api, unusable: PricePolicy | None) -> None:
+    api.snapshots.policies.clear()
+    if unusable:
+        api.snapshots.policies["gala"] = unusable
+    body = api.quote()
+    assert (body["price_minor"], body["source"]) == (5000, "list_price")
+    assert [(entry.arm, entry.propensity) for entry in api.journal.entries] == [(-1, 1.0)]
+
+
+def test_a_full_journal_gives_list_prices_that_are_no_offers(api: Api) -> None:
+    api.journal.room = 0
+    body = api.quote()
+    assert (body["price_minor"], body["source"]) == (5000, "list_price")
+    assert api.journal.entries == []
+
+
+def test_an_unknown_event_is_not_found(api: Api) -> None:
+    answer = api.client.get("/v1/events/nope/price")
+    assert (answer.status_code, answer.json()) == (404, {"detail": "Event 'nope' is not listed."})
+    answer = api.client.post("/v1/quotes", json={"event_id": "nope", "ticket_type": "stalls"})
+    assert (answer.status_code, answer.json()) == (404, {"detail": "Event 'nope' is not listed."})
+
+
+def test_an_unknown_ticket_type_is_not_found(api: Api) -> None:
+    sentence = {"detail": "Event 'gala' has no ticket type 'pit'."}
+    answer = api.client.post("/v1/quotes", json={"event_id": "gala", "ticket_type": "pit"})
+    assert (answer.status_code, answer.json()) == (404, sentence)
+    assert api.client.get("/v1/events/gala/price?ticket_type=pit").json() == sentence
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"{", b"[]", b"null", b'{"event_id": "gala"}', b'{"event_id": 7, "ticket_type": "stalls"}',
+        b'{"event_id": "", "ticket_type": "stalls"}', b'{"event_id": "' + b"x" * 129 + b'", "ticket_type": "stalls"}',
+        b'{"event_id": "gala", "ticket_type": "stalls", "idempotency_key": ""}',
+        b'{"event_id": "gala", "ticket_type": "stalls", "idempotency_key": "\\ud800"}',
+        b'{"event_id": "gala", "ticket_type": "stalls", "idempotencykey": "x"}',
+        b'{"event_id": NaN, "ticket_type": "stalls"}',
+        b'{"event_id": "gala", "ticket_type": "stalls", "\\ud800": 1}',
+        b'{"event_id": "gala", "ticket_type": "stalls"}\xff',
+    ],
+)  # fmt: skip
+def test_a_wrong_body_is_refused(api: Api, body: bytes) -> None:
+    answer = api.client.post("/v1/quotes", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code in (400, 422)
+    assert answer.json()["detail"]
+    assert api.journal.entries == []
+
+
+def test_before_events_are_known_the_answer_is_not_yet(api: Api) -> None:
+    api.snapshots.listings.clear()
+    api.snapshots.loaded, api.snapshots.problem = False, "No Kafka broker answers."
+    answer = api.client.post("/v1/quotes", json={"event_id": "gala", "ticket_type": "stalls"})
+    assert answer.status_code == 503
+    assert answer.json() == {"detail": "Events are not known yet: No Kafka broker answers."}
+    readiness = api.client.get("/readyz")
+    assert readiness.status_code == 503
+    assert readiness.json()["degraded"] == ["No Kafka broker answers."]
+    assert api.client.get("/healthz").json() == {"status": "alive"}
+
+
+def test_readiness_counts_what_is_known_and_says_what_is_degraded(api: Api) -> None:
+    answer = api.client.get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json() == {"status": "ready", "listings": 1, "policies": 1, "journal_waiting": 0, "degraded": []}
+    api.snapshots.policies.clear()
+    assert api.client.get("/readyz").json()["degraded"] == ["No price policy for 1 of 1 events: list prices."]
+
+
+def test_metrics_count_quotes(api: Api) -> None:
+    api.quote()
+    text = api.client.get("/metrics").text
+    assert 'ibook_price_quotes_total{source="policy"}' in text
+    assert "ibook_price_quote_seconds_bucket" in text
