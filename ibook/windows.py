@@ -10,6 +10,7 @@ Everything here is pure, event time only, and integer: the same facts give the s
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal
 
@@ -30,6 +31,7 @@ Each is a multiple of the next level's hop, so that a level ends where a tile of
 """
 
 _NEXT_HOPS_S = (*HOPS_S[1:], HOPS_S[-1])
+_CUTOFF_STEP_US = HOPS_S[1] * SECOND
 
 Operation = Literal["count", "sum", "max", "distinct", "last", "first_time", "last_time"]
 FoldResult = Literal["folded", "redelivered", "repeated"]
@@ -193,7 +195,7 @@ class Layout:
                 candidate = (us, fact.message_id, fact.numbers[measure.field])
                 state.last_value[index] = max(candidate, state.last_value.get(index, candidate))
         if us > state.latest_us:
-            moved = us // (HOPS_S[1] * SECOND) != state.latest_us // (HOPS_S[1] * SECOND)
+            moved = us // _CUTOFF_STEP_US != state.latest_us // _CUTOFF_STEP_US
             state.latest_us = us
             if moved and state.tiles:
                 self._age(state)
@@ -204,21 +206,16 @@ class Layout:
             for index, measure in counted:
                 _add(tile, index, measure, fact)
 
-    def _cutoffs(self, state: WindowState) -> list[int]:
-        """Start of the oldest tile each level keeps, in seconds, aligned to the next level's hop."""
-        latest_s = state.latest_us // SECOND
-        return [latest_s // hop * hop - horizon for hop, horizon in zip(_NEXT_HOPS_S, HORIZONS_S, strict=True)]
-
     def _level_for(self, state: WindowState, second: int) -> int:
         """The level whose tiles hold this event time; past `last_level` when every window has gone by."""
-        for level, cutoff in enumerate(self._cutoffs(state)):
+        for level, cutoff in enumerate(_cutoffs(state.latest_us // _CUTOFF_STEP_US)):
             if second >= cutoff:
                 return level
         return len(HOPS_S)
 
     def _age(self, state: WindowState) -> None:
         """Move tiles that are older than their level's horizon to the next level, or out."""
-        cutoffs = self._cutoffs(state)
+        cutoffs = _cutoffs(state.latest_us // _CUTOFF_STEP_US)
         kept: list[Tile] = []
         for tile in state.tiles:
             self._settle(tile, cutoffs)
@@ -244,6 +241,16 @@ class Layout:
             into.numbers[index] = _combine(self.measures[index], into.numbers.get(index), value)
         for index, hashes in tile.sets.items():
             into.sets[index] = sorted({*into.sets.get(index, ()), *hashes})[:DISTINCT_CAP]
+
+
+@lru_cache(maxsize=4096)
+def _cutoffs(step: int) -> tuple[int, ...]:
+    """Start of the oldest tile each level keeps, in seconds, aligned to the next level's hop.
+
+    `step` is the latest event time in steps of `_CUTOFF_STEP_US`: between two steps no cutoff moves.
+    """
+    latest_s = step * HOPS_S[1]
+    return tuple(latest_s // hop * hop - horizon for hop, horizon in zip(_NEXT_HOPS_S, HORIZONS_S, strict=True))
 
 
 def _combine(measure: Measure, old: int | None, new: int) -> int:

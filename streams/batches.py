@@ -9,10 +9,11 @@ import faust
 from streams.app import Event, Stream, generation, or_leave
 
 
-async def batches(stream: Stream, limit: int = 64) -> AsyncIterator[list[Event]]:
+async def batches(stream: Stream, limit: int = 64, linger_seconds: float = 0.0) -> AsyncIterator[list[Event]]:
     """Batches of 1 to `limit` events of the current assignment, none acknowledged.
 
-    An idle stream gives one event at a time; under load a batch is what queued up meanwhile. Events of an earlier
+    An idle stream gives one event at a time; under load a batch is what queued up meanwhile. Where a small batch
+    costs more than a few milliseconds are worth, `linger_seconds` waits after the first event. Events of an earlier
     assignment are left out: Faust delivers them again to whoever holds their partition now.
     """
     arrived: asyncio.Queue[Event] = asyncio.Queue(maxsize=2 * limit)
@@ -20,6 +21,8 @@ async def batches(stream: Stream, limit: int = 64) -> AsyncIterator[list[Event]]
     try:
         while True:
             batch = [await _next(arrived, pump)]
+            if linger_seconds:
+                await asyncio.sleep(linger_seconds)
             while len(batch) < limit and not arrived.empty():
                 batch.append(arrived.get_nowait())
             current = generation(stream.app)
@@ -48,11 +51,17 @@ async def _next(arrived: "asyncio.Queue[Event]", pump: "asyncio.Task[None]") -> 
     return getter.result()
 
 
-async def each_batch(stream: Stream, handle: Callable[[list[Event]], Awaitable[None]], *, limit: int = 64) -> None:
+async def each_batch(
+    stream: Stream,
+    handle: Callable[[list[Event]], Awaitable[None]],
+    *,
+    limit: int = 64,
+    linger_seconds: float = 0.0,
+) -> None:
     """The body of an agent: hand every batch to `handle`; an exception nobody foresaw ends the process."""
 
     async def _run() -> None:
-        async for batch in batches(stream, limit):
+        async for batch in batches(stream, limit, linger_seconds):
             await handle(batch)
 
     await or_leave(_run())

@@ -118,15 +118,20 @@ class Worker:
             return
         await asyncio.to_thread(self._champion.wait, MODEL_WAIT_SECONDS)
         heartbeats = await self._heartbeats()
-        for partition, event in new.items():
-            broker_ms = int(event.message.timestamp * 1000)
-            answered = await asyncio.to_thread(answered_before, self._settings, partition, broker_ms)
-            seen = offset_of(heartbeats, source_slot(TOPIC, partition))
-            before = await asyncio.to_thread(purchases_before, self._settings, partition, seen, event.message.offset)
-            for offset, payload in before:
-                self._remember(payload, partition, offset)
-            self._answered[partition] = answered
-            log.info("partition learned", partition=partition, answered=len(answered), unseen=len(before))
+        await asyncio.gather(*(self._learn_partition(event, heartbeats) for event in new.values()))
+
+    async def _learn_partition(self, event: Event, heartbeats: Sequence[Heartbeat | None]) -> None:
+        partition, first = event.message.partition, event.message.offset
+        broker_ms = int(event.message.timestamp * 1000)
+        seen = offset_of(heartbeats, source_slot(TOPIC, partition))
+        answered, before = await asyncio.gather(
+            asyncio.to_thread(answered_before, self._settings, partition, broker_ms),
+            asyncio.to_thread(purchases_before, self._settings, partition, seen, first),
+        )
+        for offset, payload in before:
+            self._remember(payload, partition, offset)
+        self._answered[partition] = answered
+        log.info("partition learned", partition=partition, answered=len(answered), unseen=len(before))
 
     async def _heartbeats(self) -> list[Heartbeat | None]:
         try:
