@@ -126,8 +126,8 @@ def arm_probabilities(ticket: TicketType, sums: PriceSums, *, as_of: datetime, r
         list_price_minor=ticket.list_price_minor,
         prices_minor=prices,
         probabilities=with_floor(RevenueThompson(prices, posteriors, seed).shares()),
-        expected_sales=[mean(one) for one in posteriors],
-        interval=[interval95(one) for one in posteriors],
+        expected_sales=[round(mean(one), 6) for one in posteriors],
+        interval=[(round(low, 6), round(high, 6)) for low, high in map(interval95, posteriors)],
     )
 
 

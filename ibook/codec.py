@@ -42,3 +42,21 @@ def decode(payload: bytes | None, type_: Any) -> Any:
         raise InvalidMessage("invalid", str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidMessage("malformed", str(error)) from error
+
+
+_packer = msgspec.msgpack.Encoder()
+
+
+@cache
+def _unpacker(type_: Any) -> msgspec.msgpack.Decoder[Any]:
+    return msgspec.msgpack.Decoder(type_)
+
+
+def pack_state(state: msgspec.Struct) -> bytes:
+    """State of ours as bytes for a table: compact, of any size."""
+    return _packer.encode(state)
+
+
+def unpack_state(payload: bytes, type_: Any) -> Any:
+    """Read what `pack_state` wrote; only we write it, so an error is a bug."""
+    return _unpacker(type_).decode(payload)

@@ -58,8 +58,10 @@ class QuoteKeys:
         )  # fmt: skip
         return urlsafe_b64encode(claims + _mac(self._keys[self._key_id], claims)).decode()
 
-    def verify(self, quote_id: str, *, event_id: str, at: datetime, grace: timedelta = timedelta(0)) -> Quote:
-        """What the token promises for this event.
+    def verify(
+        self, quote_id: str, *, event_id: str, at: datetime | None = None, grace: timedelta = timedelta(0)
+    ) -> Quote:
+        """What the token promises for this event; without `at` also when it has expired.
 
         Raises QuoteRefused: `forged` (we never signed it), `unknown` (signed with a secret we no longer have),
         `other_event`, or `expired` (at `at`, even with `grace`).
@@ -71,7 +73,7 @@ class QuoteKeys:
             raise QuoteRefused("forged")
         if quote.event_tag != tag(event_id):
             raise QuoteRefused("other_event")
-        if at > quote.expires_at + grace:
+        if at is not None and at > quote.expires_at + grace:
             raise QuoteRefused("expired")
         return quote
 

@@ -48,7 +48,7 @@ class Settings(BaseSettings):
     policy_max_age_seconds: float = Field(default=3600.0, gt=0)
     """Older policies give way to list prices; unchanged ones are published again four times as often."""
     price_multipliers: tuple[Annotated[float, Field(gt=0, le=10)], ...] = Field(
-        default=(0.8, 0.9, 1.0, 1.1, 1.25), min_length=1, max_length=20
+        default=(0.8, 0.9, 1.0, 1.1, 1.25), min_length=1, max_length=10
     )
     """The arms, as multiples of the list price, as a JSON list."""
     price_half_life_seconds: float = Field(default=86_400.0, gt=0)

@@ -9,10 +9,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse, Response
 
 from ibook.clock import Clock, SystemClock
+from ibook.edges.price_snapshots import SnapshotReader, Snapshots
 from ibook.settings import Settings
 from serving.docs import add_docs
 from serving.journal import Journal, KafkaJournal
-from serving.policies import SnapshotReader, Snapshots
 from serving.quotes import PriceDesk, router
 from serving.schemas import Health, Readiness
 

@@ -12,12 +12,12 @@ from fastapi import APIRouter, HTTPException, Path, Query, Request
 
 from ibook import metrics, pricing
 from ibook.clock import Clock
+from ibook.edges.price_snapshots import Snapshots
 from ibook.messages import EventListed, QuoteIssued, TicketType
 from ibook.pricing import PriceChoice, PricingRules
 from ibook.quotes import Quote, QuoteKeys, quote_keys, tag
 from ibook.settings import Settings
 from serving.journal import Journal
-from serving.policies import Snapshots
 from serving.schemas import EventPrices, ExpectedSales, Problem, QuoteRequest, QuoteResponse, TicketPrice
 
 REMEMBERED_KEYS = 100_000

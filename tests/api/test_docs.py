@@ -6,7 +6,7 @@ from fastapi.testclient import TestClient
 
 from ibook.settings import Settings
 from serving.app import create_app
-from serving.policies import Snapshots
+from ibook.edges.price_snapshots import Snapshots
 from tests.api.test_prices import MemoryJournal
 
 

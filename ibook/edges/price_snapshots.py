@@ -1,4 +1,4 @@
-"""Listings and price policies in memory: read from Kafka by a thread, so that a request waits for nobody."""
+"""Listings and price policies in memory, read from Kafka by a thread: nobody who asks for them waits."""
 
 import threading
 from collections.abc import Iterable
@@ -46,7 +46,12 @@ class Snapshots:
         elif record.topic == EVENT_LISTINGS.name:
             self._take_listing(decode(record.value, EventListed))
         else:
-            policy: PricePolicy = decode(record.value, PricePolicy)
+            self.take_policy(decode(record.value, PricePolicy))
+
+    def take_policy(self, policy: PricePolicy) -> None:
+        """Remember a policy unless a later one is known."""
+        known = self.policies.get(policy.event_id)
+        if known is None or policy.version >= known.version:
             self.policies[policy.event_id] = policy
 
     def _take_listing(self, listing: EventListed) -> None:

@@ -1,0 +1,190 @@
+"""Settled rewards -> posterior per price -> how likely each price is drawn, per event.
+
+The table holds integer sums; which policy an event has is read back from `price-policies`, so what was published is
+what counts after a restart too.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+import faust
+import structlog
+from faust.types import TP, AppT
+
+from ibook import metrics
+from ibook.bandit import next_policy
+from ibook.clock import Clock, SystemClock
+from ibook.codec import decode, encode, pack_state, unpack_state
+from ibook.edges.price_snapshots import SnapshotReader, Snapshots
+from ibook.errors import InvalidMessage
+from ibook.messages import EventListed, PriceReward
+from ibook.partitioning import partition_of
+from ibook.pricing import PricingRules, slot_of, slot_start
+from ibook.rewards import EventSums, fold
+from ibook.settings import Settings
+from ibook.topics import EVENT_LISTINGS, PRICE_POLICIES, PRICE_REWARDS
+from streams.app import Event, Stream, assigned_partitions, create_app, every, generation, raw_topic
+from streams.batches import acknowledge, each_batch
+from streams.dead_letters import publish_dead_letters
+from streams.publish import Record, publish
+from streams.state_table import StateTable
+
+log = structlog.get_logger()
+
+NAME = "rewards-to-policies"
+TABLE = "posteriors"
+LEAD_SECONDS = 2.0
+"""A policy is published so long before its first slot (a quarter of a short slot), so that every replica has it."""
+
+
+class Learner:
+    """Folds rewards into the table and publishes policies for the events whose partition is held here."""
+
+    def __init__(
+        self, app: faust.App, table: StateTable, settings: Settings, snapshots: Snapshots, clock: Clock
+    ) -> None:
+        self._app = app
+        self._table = table
+        self._partitions = settings.partitions
+        self._rules = PricingRules.of(settings)
+        self._snapshots = snapshots
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._held: set[int] = set()
+        self._up_to_date: dict[str, str] = {}
+        """Event -> the listing its newest policy was made for; events with new rewards are left out."""
+
+    async def take_over(self, partitions: set[int]) -> None:
+        """The table of these partitions is restored."""
+        async with self._lock:
+            self._up_to_date.clear()
+            self._held = partitions
+
+    async def hand_over(self) -> None:
+        """Partitions are about to move: finish the step at hand and touch them no more."""
+        async with self._lock:
+            self._held = set()
+
+    # ---------------------------------------------------------------------------------------------------- learning
+    async def handle(self, batch: list[Event]) -> None:
+        """Fold a batch and acknowledge it."""
+        async with self._lock:
+            ours = [event for event in batch if self._is_ours(event)]
+            rejected = await self._fold(ours)
+            await publish_dead_letters(self._app, rejected, clock=self._clock)
+            acknowledge(ours)
+
+    def _is_ours(self, event: Event) -> bool:
+        return event.message.partition in self._held and event.message.generation_id == generation(self._app)
+
+    async def _fold(self, events: Sequence[Event]) -> list[tuple[Event, InvalidMessage]]:
+        rejected: list[tuple[Event, InvalidMessage]] = []
+        changed: dict[int, dict[str, EventSums]] = {}
+        for event in events:
+            try:
+                reward: PriceReward = decode(event.message.value, PriceReward)
+            except InvalidMessage as error:
+                rejected.append((event, error))
+                continue
+            partition = event.message.partition
+            sums = changed.setdefault(partition, {})
+            known = sums.setdefault(
+                reward.event_id, sums.get(reward.event_id) or self._sums(partition, reward.event_id)
+            )
+            fold(known, reward, self._rules.half_life_seconds)
+        for partition, each in changed.items():
+            await self._table.write(partition, {event_id.encode(): pack_state(sums) for event_id, sums in each.items()})
+            for event_id in each:
+                self._up_to_date.pop(event_id, None)
+        return rejected
+
+    def _sums(self, partition: int, event_id: str) -> EventSums:
+        stored = self._table.get(partition, event_id.encode())
+        return unpack_state(stored, EventSums) if stored else EventSums()
+
+    # -------------------------------------------------------------------------------------------------- publishing
+    async def publish_policies(self) -> None:
+        """A new policy for each event of ours whose rewards or listing changed, or whose policy is getting old."""
+        if not self._snapshots.loaded:
+            return
+        for listing in list(self._snapshots.listings.values()):
+            partition = partition_of(listing.event_id, self._partitions)
+            if self._is_due(partition, listing):
+                await self._until_there_is_time()
+                async with self._lock:
+                    if self._is_due(partition, listing):
+                        await self._publish_policy(partition, listing)
+
+    def _is_due(self, partition: int, listing: EventListed) -> bool:
+        if partition not in self._held:
+            return False
+        last = self._snapshots.policies.get(listing.event_id)
+        if last is None or self._up_to_date.get(listing.event_id) != listing.message_id:
+            return True
+        return (self._clock.now() - last.occurred_at).total_seconds() > self._rules.max_age_seconds / 4
+
+    async def _until_there_is_time(self) -> None:
+        """Too late in a slot for the next one: wait for the next one to begin."""
+        now = self._clock.now()
+        slot_end = slot_start(slot_of(now, self._rules.slot_seconds) + 1, self._rules.slot_seconds)
+        left = (slot_end - now).total_seconds()
+        if left < min(LEAD_SECONDS, self._rules.slot_seconds / 4):
+            await asyncio.sleep(left + 0.001)
+
+    async def _publish_policy(self, partition: int, listing: EventListed) -> None:
+        sums = self._sums(partition, listing.event_id).prices
+        last = self._snapshots.policies.get(listing.event_id)
+        policy = await asyncio.to_thread(next_policy, listing, sums, last, now=self._clock.now(), rules=self._rules)
+        await publish(self._app, PRICE_POLICIES.name, partition, [Record(policy.event_id.encode(), encode(policy))])
+        self._snapshots.take_policy(policy)
+        self._up_to_date[listing.event_id] = listing.message_id
+        metrics.POLICIES.inc()
+
+
+async def check_listings(app: AppT, batch: list[Event], clock: Clock) -> None:
+    """Dead-letter the listings nobody can read, once; those who use them leave them out."""
+    rejected: list[tuple[Event, InvalidMessage]] = []
+    for event in batch:
+        try:
+            if event.message.value:  # none: the listing was deleted
+                decode(event.message.value, EventListed)
+        except InvalidMessage as error:
+            rejected.append((event, error))
+    await publish_dead_letters(app, rejected, clock=clock)
+    acknowledge(batch)
+
+
+def create(settings: Settings, clock: Clock | None = None) -> faust.App:
+    """The worker's Faust app."""
+    clock = clock or SystemClock()
+    app = create_app(NAME, settings)
+    snapshots = Snapshots()
+    reader = SnapshotReader(settings, snapshots)
+    learner = Learner(app, StateTable(app, TABLE, settings.partitions), settings, snapshots, clock)
+
+    async def _follow_listings_and_policies() -> None:
+        reader.start()
+
+    app.task(_follow_listings_and_policies)
+
+    @app.on_partitions_revoked.connect(weak=False)
+    async def _hand_over(sender: AppT, revoked: set[TP], **_: object) -> None:
+        await learner.hand_over()
+
+    @app.on_rebalance_complete.connect(weak=False)
+    async def _take_over(sender: AppT, **_: object) -> None:
+        await learner.take_over(assigned_partitions(app, PRICE_REWARDS.name))
+
+    @app.agent(raw_topic(app, PRICE_REWARDS.name), concurrency=1)
+    async def rewards_to_policies(stream: Stream) -> None:
+        await each_batch(stream, learner.handle)
+
+    @app.agent(raw_topic(app, EVENT_LISTINGS.name), concurrency=1)
+    async def listings_to_dead_letters(stream: Stream) -> None:
+        async def _check(batch: list[Event]) -> None:
+            await check_listings(app, batch, clock)
+
+        await each_batch(stream, _check)
+
+    every(app, settings.policy_seconds, learner.publish_policies)
+    return app
