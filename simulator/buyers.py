@@ -23,12 +23,16 @@ Entry = Literal["known", "login", "forgot", "new"]
 class Habits:
     """How often honest people do what. Shares of visits; assumed where domain research gives no figure."""
 
-    newcomer: float = 0.06
+    newcomer: float = 0.08
     forgot_password: float = 0.03
     new_device: float = 0.05
     traveller: float = 0.03
-    group: float = 0.004
+    group: float = 0.008
     log_in: float = 0.12
+    bargain: float = 0.12
+    """Looks for one cheap seat, as card testers do."""
+    buys_more: float = 0.06
+    """Stays for another purchase after a paid one."""
     family_device: float = 0.35
     office: float = 0.3
     mobile: float = 0.25
@@ -47,17 +51,26 @@ class Habits:
     gives_away: float = 0.03
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a group has agreed on, at whatever price."""
+
+    event: Event
+    ticket: Ticket
+    n_tickets: int | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guest:
-    """One visit: who, with which cards, how they come in, and what they want (None: whatever is popular)."""
+    """One visit: who, with which cards, how they come in, and what was agreed on before."""
 
     visitor: Visitor
     cards: tuple[Card, ...]
     entry: Entry
     look_alike: str = ""
-    wish: tuple[Event, Ticket] | None = None
-    decided: bool = False
-    """Buys at any price (a group that has agreed on it)."""
+    wish: Wish | None = None
+    pace: float = 1.0
+    """How much longer than others this visitor takes to look around."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +95,7 @@ class Buyers:
         """The next visit, or the visits of a group: seconds until each begins, and the visit."""
         if self._rng.random() < self._habits.group:
             return self._group()
-        return [(0.0, self._visit(self._guest()))]
+        return [(0.0, self._visit(replace(self._guest(), pace=dwell(self._rng, 1.3, spread=0.8))))]
 
     # ------------------------------------------------------------------------------------------------ who comes
     def _guest(self) -> Guest:
@@ -132,14 +145,15 @@ class Buyers:
         """Friends or colleagues who agreed on an event and buy within a minute or two, some on one device."""
         rng, world = self._rng, self._scene.world
         event = world.cheap_event(rng) if rng.random() < 0.5 else world.event(rng)
-        ticket = world.ticket(rng, event)
+        ticket = world.cheapest_ticket(event) if rng.random() < 0.4 else world.ticket(rng, event)
         office = world.people.office(rng.randrange(1_500))
-        shared = self._fresh_device() if rng.random() < 0.4 else None
+        shared = self._fresh_device() if rng.random() < 0.5 else None
+        alone = rng.random() < 0.5  # a class or club: one seat each
         visits = []
         for _ in range(rng.randint(4, 12)):
-            guest = self._guest()
+            guest = self._newcomer() if rng.random() < 0.4 else self._guest()
             visitor = replace(guest.visitor, address=office, device_id=shared or guest.visitor.device_id)
-            member = replace(guest, visitor=visitor, look_alike="group", wish=(event, ticket), decided=True)
+            member = replace(guest, visitor=visitor, look_alike="group", wish=Wish(event, ticket, 1 if alone else None))
             visits.append((rng.uniform(0, 100), self._visit(member)))
         return visits
 
@@ -149,15 +163,22 @@ class Buyers:
     # ------------------------------------------------------------------------------------------------ a visit
     def _visit(self, guest: Guest) -> Process:
         yield from self._enter(guest)
-        choice = yield from self._choose(guest)
-        if choice is None:
-            return
+        while True:
+            choice = yield from self._choose(guest)
+            if choice is None or not (yield from self._check_out(guest, choice)):
+                return
+            if guest.wish is not None or self._rng.random() >= self._habits.buys_more:
+                return
+            yield dwell(self._rng, 10.0)
+
+    def _check_out(self, guest: Guest, choice: Choice) -> Generator[Pause, Any, bool]:
+        """Hold, pay or leave; whether it was paid."""
         rng, front = self._rng, self._scene.storefront
         hold_id = None
         if rng.random() >= self._habits.express:
             hold_id = front.hold(guest.visitor, choice.event, choice.n_tickets)
             if hold_id is None:
-                return
+                return False
         yield dwell(rng, 3.0)
         paid = Paid("refused")
         if rng.random() >= self._habits.abandons:
@@ -168,12 +189,13 @@ class Buyers:
         elif paid.result == "paid" and rng.random() < self._habits.gives_away:
             yield dwell(rng, 30.0)
             front.transfer(guest.visitor, choice.event, paid.transaction_id, choice.n_tickets)
+        return paid.result == "paid"
 
     def _enter(self, guest: Guest) -> Generator[Pause, Any, None]:
         rng, front = self._rng, self._scene.storefront
         if guest.entry == "new":
             front.change_account(guest.visitor, "opened")
-            yield dwell(rng, 2.0)
+            yield dwell(rng, 5.0, spread=1.0)
         elif guest.entry == "forgot":
             for _ in range(rng.randint(1, 5)):
                 front.log_in(guest.visitor, succeeded=False)
@@ -181,27 +203,41 @@ class Buyers:
             front.log_in(guest.visitor, succeeded=True)
             if rng.random() < 0.6:
                 front.change_account(guest.visitor, "password")
-            yield dwell(rng, 2.0)
+            yield dwell(rng, 20.0, spread=1.0)
         elif guest.entry == "login":
-            front.log_in(guest.visitor, succeeded=rng.random() >= 0.05)
-            yield dwell(rng, 1.5)
+            if rng.random() < 0.06:
+                front.log_in(guest.visitor, succeeded=False)
+                yield dwell(rng, 2.0)
+            front.log_in(guest.visitor, succeeded=True)
+            if guest.look_alike == "new_device" and rng.random() < 0.2:
+                front.change_account(guest.visitor, rng.choice(("phone", "password", "email")))
+                yield dwell(rng, 20.0, spread=1.0)
 
     def _choose(self, guest: Guest) -> Generator[Pause, Any, Choice | None]:
         rng, scene = self._rng, self._scene
         for _ in range(4):
-            event = guest.wish[0] if guest.wish else scene.world.event(rng)
-            ticket = guest.wish[1] if guest.wish else scene.world.ticket(rng, event)
-            n_tickets = party_size(rng, event)
+            event, ticket, n_tickets = self._fancy(guest)
             if not scene.on_sale(event, n_tickets):
                 continue
             scene.storefront.view(guest.visitor, event)
             offer = yield from scene.shown_price(event, ticket)
-            yield dwell(rng, 3.0)
-            if guest.decided or rng.random() < ticket.demand.probability(offer.price_minor):
+            yield dwell(rng, 3.0 * guest.pace)
+            if guest.wish or rng.random() < ticket.demand.probability(offer.price_minor):
                 return Choice(event, ticket, n_tickets, offer)
             if rng.random() >= self._habits.looks_on:
                 return None
         return None
+
+    def _fancy(self, guest: Guest) -> tuple[Event, Ticket, int]:
+        """What the visitor looks at next."""
+        rng, world = self._rng, self._scene.world
+        if guest.wish is not None:
+            return guest.wish.event, guest.wish.ticket, guest.wish.n_tickets or party_size(rng, guest.wish.event)
+        if rng.random() < self._habits.bargain:
+            event = world.cheap_event(rng)
+            return event, world.cheapest_ticket(event), 1
+        event = world.event(rng)
+        return event, world.ticket(rng, event), party_size(rng, event)
 
     # ----------------------------------------------------------------------------------------------- checkout
     def _pay(self, guest: Guest, choice: Choice, hold_id: str | None) -> Generator[Pause, Any, Paid]:

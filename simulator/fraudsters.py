@@ -24,11 +24,11 @@ class Tempo:
 
     burst_gap: Span = (0.5, 4.0)
     slow_gap: Span = (60.0, 600.0)
-    takeover_gap: Span = (20.0, 180.0)
-    """Between credential change and purchase, and between two victims."""
+    takeover_gap: float = 25.0
+    """Median between credential change and purchase, and between two victims."""
 
 
-LIVE_TEMPO = Tempo(burst_gap=(0.15, 0.7), slow_gap=(2.0, 12.0), takeover_gap=(2.0, 8.0))
+LIVE_TEMPO = Tempo(burst_gap=(0.15, 0.7), slow_gap=(2.0, 12.0), takeover_gap=3.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,8 @@ class Kit:
     issuers: tuple[tuple[str, str], ...]
     decline_rate: float
     pattern: str
+    pause: float
+    """Median seconds on a page."""
 
 
 class Fraudsters:
@@ -59,17 +61,18 @@ class Fraudsters:
     # ------------------------------------------------------------------------------------------- card testing
     def card_testing_burst(self) -> Process:
         """Many cards within a minute or two on very few devices and addresses."""
-        kit = self._kit("card-testing", devices=(1, 3), addresses=(1, 4), issuers=(1, 3))
+        kit = self._kit("card-testing", devices=(2, 5), addresses=(1, 4), issuers=(1, 3), pause=1.5)
         return self._test_cards(kit, self._rng.randint(15, 40), self._tempo.burst_gap)
 
     def card_testing_slow(self) -> Process:
         """The same over hours, with more devices and addresses, one card at a time."""
-        kit = self._kit("card-testing-slow", devices=(4, 9), addresses=(4, 10), issuers=(2, 5))
+        kit = self._kit("card-testing-slow", devices=(6, 14), addresses=(4, 10), issuers=(2, 5), pause=3.0)
         return self._test_cards(kit, self._rng.randint(8, 20), self._tempo.slow_gap)
 
     def _kit(
-        self, pattern: str, *, devices: tuple[int, int], addresses: tuple[int, int], issuers: tuple[int, int]
-    ) -> Kit:
+        self, pattern: str, *, devices: tuple[int, int], addresses: tuple[int, int], issuers: tuple[int, int],
+        pause: float,
+    ) -> Kit:  # fmt: skip
         rng, people = self._rng, self._scene.world.people
         country = weighted(rng, COUNTRIES)
         first = people.address(rng, country)
@@ -80,14 +83,14 @@ class Fraudsters:
             devices=tuple(self._device() for _ in range(rng.randint(*devices))),
             addresses=(first, *near),
             issuers=tuple(rng.sample(people.bins, rng.randint(*issuers))),
-            decline_rate=rng.uniform(0.4, 0.8), pattern=pattern,
+            decline_rate=rng.uniform(0.4, 0.8), pattern=pattern, pause=pause,
         )  # fmt: skip
 
     def _test_cards(self, kit: Kit, n_cards: int, gap: Span) -> Process:
         rng = self._rng
         account = self._account()
         for _ in range(n_cards):
-            if rng.random() < 0.4:
+            if rng.random() < 0.7:
                 account = self._account()
             visitor = Visitor(account, rng.choice(kit.devices), rng.choice(kit.addresses))
             self._scene.engine.start(self._test_card(kit, visitor, self._stolen(rng.choice(kit.issuers))))
@@ -98,21 +101,21 @@ class Fraudsters:
         for _ in range(1 if rng.random() < 0.85 else 2):
             event = world.cheap_event(rng)
             cheap = rng.random() < 0.7
-            ticket = min(event.tickets, key=lambda t: t.list_price_minor) if cheap else world.ticket(rng, event)
+            ticket = world.cheapest_ticket(event) if cheap else world.ticket(rng, event)
             nature = self._nature(kit.pattern, kit.number, declines=kit.decline_rate, disputes=0.6, passes=0.03)
             n_tickets = 1 if rng.random() < 0.8 else party_size(rng, event)
-            yield from self._buy(visitor, card, event, ticket, n_tickets, nature, pause=0.5)
+            yield from self._buy(visitor, card, event, ticket, n_tickets, nature, pause=kit.pause)
 
     # --------------------------------------------------------------------------------------- account takeover
     def account_takeover(self) -> Process:
         """A list of leaked passwords worked through: some logins fail, some accounts buy within minutes."""
         rng = self._rng
         number = self._scene.truth.begin_attack("account-takeover", self._scene.engine.now_us)
-        devices = [self._device() for _ in range(rng.randint(1, 3))]
+        devices = [self._device() for _ in range(rng.randint(2, 6))]
         for _ in range(rng.randint(2, 6)):
             address = self._scene.world.people.address(rng, weighted(rng, COUNTRIES))
             self._scene.engine.start(self._take_over(number, rng.choice(devices), address))
-            yield rng.uniform(*self._tempo.takeover_gap)
+            yield dwell(rng, self._tempo.takeover_gap, spread=1.0)
 
     def _take_over(self, number: int, device: str, address: Address) -> Process:
         rng, front = self._rng, self._scene.storefront
@@ -121,14 +124,14 @@ class Fraudsters:
         if rng.random() < 0.5:  # through a proxy in the victim's country
             address = self._scene.world.people.address(rng, household.country)
         visitor = Visitor(user, device, address)
-        for _ in range(rng.choice((0, 0, 1, 2, 3, 5))):
+        for _ in range(rng.choice((0, 0, 0, 0, 1, 3))):
             front.log_in(visitor, succeeded=False)
             yield dwell(rng, 1.5)
         front.log_in(visitor, succeeded=True)
-        if rng.random() < 0.65:
+        if rng.random() < 0.5:
             front.change_account(visitor, rng.choice(("email", "password", "phone")))
-        yield rng.uniform(*self._tempo.takeover_gap)
-        for _ in range(rng.choice((1, 1, 2))):
+        yield dwell(rng, self._tempo.takeover_gap, spread=1.0)
+        for _ in range(rng.choice((1, 1, 1, 2))):
             yield from self._loot(number, visitor)
 
     def _loot(self, number: int, visitor: Visitor) -> Generator[Pause, Any, None]:
@@ -139,7 +142,7 @@ class Fraudsters:
         n_tickets = max(2, party_size(rng, event))
         paid = yield from self._buy(visitor, visitor.user.cards[0], event, ticket, n_tickets, nature, pause=3.0)
         if paid.result == "paid" and rng.random() < 0.6:
-            yield rng.uniform(*self._tempo.takeover_gap)
+            yield dwell(rng, self._tempo.takeover_gap, spread=1.0)
             scene.storefront.transfer(visitor, event, paid.transaction_id, n_tickets)
 
     # -------------------------------------------------------------------------------------------- stolen card
@@ -148,11 +151,11 @@ class Fraudsters:
         rng, world = self._rng, self._scene.world
         owner = world.household(rng)
         card = rng.choice(rng.choice(owner.users).cards)
-        address = world.people.address(rng, card.country if rng.random() < 0.6 else weighted(rng, COUNTRIES))
+        address = world.people.address(rng, card.country if rng.random() < 0.75 else weighted(rng, COUNTRIES))
         visitor = Visitor(self._account(), self._device(), address)
-        for _ in range(rng.choice((1, 1, 1, 2, 3))):
+        for _ in range(rng.choice((1, 1, 1, 1, 2))):
             event = world.event(rng)
-            ticket = max((world.ticket(rng, event) for _ in range(2)), key=lambda t: t.list_price_minor)
+            ticket = world.ticket(rng, event)
             nature = self._nature("stolen-card", None, declines=0.25, disputes=0.85, passes=0.1)
             yield from self._buy(visitor, card, event, ticket, party_size(rng, event), nature, pause=3.0)
             yield dwell(rng, 30.0)
@@ -169,6 +172,7 @@ class Fraudsters:
         offer = yield from scene.shown_price(event, ticket)
         yield dwell(rng, pause)
         hold_id = scene.storefront.hold(visitor, event, n_tickets) if rng.random() < 0.85 else None
+        yield dwell(rng, pause)
         intent = Intent(visitor=visitor, card=card, event=event, ticket=ticket, n_tickets=n_tickets, offer=offer,
                         nature=nature, hold_id=hold_id)  # fmt: skip
         paid = yield from scene.paid(intent)

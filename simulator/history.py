@@ -69,7 +69,7 @@ class History:
         policy = StandInPolicy(Random(f"{self.seed}/{run}/policy"))
         rules = replace(ShopRules(), label_day_seconds=seconds / LABEL_DAYS)
         setup = Setup(
-            seed=self.seed, run=run, start_us=self.start_us, opens_us=self.start_us,
+            seed=self.seed, run=run, start_us=self.start_us, opens_us=self.start_us, punctual=False,
             honest_per_second=n_honest / seconds, rules=rules, tempo=Tempo(), prices=ListPrices(), mix=self.mix,
         )  # fmt: skip
 

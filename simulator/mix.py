@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from simulator.engine import Engine
 from simulator.fraudsters import Fraudsters
 
-TYPICAL_PURCHASES = {"stolen-card": 1.7, "card-testing": 31.0, "card-testing-slow": 16.0, "account-takeover": 5.3}
+TYPICAL_PURCHASES = {"stolen-card": 1.2, "card-testing": 31.0, "card-testing-slow": 16.0, "account-takeover": 5.0}
 """Purchases one campaign of a pattern tries on average."""
 
 
@@ -14,10 +14,10 @@ TYPICAL_PURCHASES = {"stolen-card": 1.7, "card-testing": 31.0, "card-testing-slo
 class Mix:
     """Share of all purchases that each pattern makes up on average."""
 
-    stolen_card: float = 0.007
-    card_testing: float = 0.012
-    card_testing_slow: float = 0.007
-    account_takeover: float = 0.008
+    stolen_card: float = 0.008
+    card_testing: float = 0.009
+    card_testing_slow: float = 0.008
+    account_takeover: float = 0.007
 
     @property
     def shares(self) -> dict[str, float]:

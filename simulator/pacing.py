@@ -38,10 +38,11 @@ def _busyness(at_us: int) -> float:
 
 
 class Crowd:
-    """Keeps enough visitors on their way that somebody stands at the door whenever a purchase is due.
+    """Lets visitors in so that payments follow a schedule.
 
     Visits begin at the rate of purchases divided by purchases per visit, corrected a little by how many stand at the
-    door. A purchase that finds nobody there is owed, and passes as soon as somebody comes.
+    door. A punctual crowd pays exactly when a purchase is due; one that finds nobody at the door is owed, and passes
+    as soon as somebody comes. Without punctuality everybody pays when ready, and only the number follows.
     """
 
     gain = 0.1
@@ -49,8 +50,9 @@ class Crowd:
 
     def __init__(
         self, engine: Engine, arrivals: Callable[[], list[tuple[float, Process]]], slots: Iterator[int], *,
-        per_second: float, opens_us: int,
+        per_second: float, opens_us: int, punctual: bool,
     ) -> None:  # fmt: skip
+        self._punctual = punctual
         self._engine, self._arrivals, self._slots, self._opens_us = engine, arrivals, slots, opens_us
         self._wanted = max(3.0, per_second + 3 * sqrt(per_second))
         self._queue: deque[Resume] = deque()
@@ -58,7 +60,7 @@ class Crowd:
         self._credit = 0.0
         self._open = True
         self.owed = 0
-        """Purchases behind the schedule because nobody was ready."""
+        """Purchases behind the schedule because nobody was ready; ahead of it when negative."""
 
     def begin(self) -> None:
         """Start letting visitors in; payments begin at `opens_us`."""
@@ -74,7 +76,7 @@ class Crowd:
         self._came += 1
         if not self._open:
             return
-        if self.owed:
+        if self.owed > 0 or not self._punctual:
             self.owed -= 1
             resume(None)
         else:

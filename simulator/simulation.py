@@ -29,6 +29,8 @@ class Setup:
     start_us: int
     opens_us: int
     """First payment; visits begin at `start_us`."""
+    punctual: bool
+    """Whether purchases follow the schedule one by one, or only in number."""
     honest_per_second: float
     rules: ShopRules
     tempo: Tempo
@@ -60,5 +62,6 @@ class Simulation:
         self.buyers = Buyers(scene, rng("buyers"), lambda resume: self.crowd.door(resume), setup.habits)
         self.fraudsters = Fraudsters(scene, rng("fraudsters"), setup.tempo)
         self.crowd = Crowd(
-            self.engine, self.buyers.arrivals, slots, per_second=setup.honest_per_second, opens_us=setup.opens_us
-        )
+            self.engine, self.buyers.arrivals, slots, per_second=setup.honest_per_second, opens_us=setup.opens_us,
+            punctual=setup.punctual,
+        )  # fmt: skip

@@ -47,7 +47,9 @@ class World:
         )
         self.by_id = {event.event_id: event for event in self.events}
         self._popularity = list(accumulate(event.popularity for event in self.events))
-        self._cheapness = list(accumulate(event.popularity / cheapest(event) ** 2 for event in self.events))
+        self._cheapness = list(
+            accumulate(e.popularity / self.cheapest_ticket(e).list_price_minor ** 2 for e in self.events)
+        )
 
     def household(self, rng: Random) -> Household:
         """A household that visits the shop now; regulars come more often."""
@@ -68,10 +70,9 @@ class World:
         """A ticket type of the event, by the share of visitors who look at it."""
         return _pick(rng, event.tickets, list(accumulate(ticket.share for ticket in event.tickets)))
 
-
-def cheapest(event: Event) -> int:
-    """Lowest list price of an event, in minor units."""
-    return min(ticket.list_price_minor for ticket in event.tickets)
+    def cheapest_ticket(self, event: Event) -> Ticket:
+        """The ticket type of the lowest list price."""
+        return min(event.tickets, key=lambda ticket: ticket.list_price_minor)
 
 
 def _pick(rng: Random, choices: Sequence[T], cumulated: list[float]) -> T:
