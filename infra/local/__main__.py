@@ -10,7 +10,7 @@ from ibook.errors import IbookError
 from ibook.settings import load_settings
 from infra.local.backends import local_parts
 from infra.local.jars import kafka_jars
-from infra.local.processes import interrupt_on_sigterm
+from infra.local.processes import interrupt_on_signals
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
 def run(data_dir: Path | None) -> None:
     """Start the parts, say where they are, wait for Ctrl-C or SIGTERM."""
     settings = load_settings()
-    interrupt_on_sigterm()
+    interrupt_on_signals()
     with (
         contextlib.suppress(KeyboardInterrupt),
         local_parts(settings, data_dir or settings.data_dir / "parts") as parts,

@@ -38,30 +38,33 @@ def local_parts(settings: Settings, data_dir: Path, *, backend: Backend | None =
     names, each on its own; for what is not named, containers when a Docker engine answers, else processes.
     Raises ConfigurationError with one sentence when a part can't be had.
     """
-    wanted: Backend = backend or settings.parts
+    if backend is not None:
+        settings = settings.model_copy(update={"parts": backend})
+    kafka_kind, redis_kind = kinds(settings)
     with ExitStack() as stack:
-        kafka_kind = choose(wanted, named="kafka_bootstrap" in settings.model_fields_set)
-        redis_kind = choose(wanted, named="redis_url" in settings.model_fields_set)
         yield Parts(
-            kafka_bootstrap=_kafka(stack, kafka_kind, settings, data_dir),
-            redis_url=_redis(stack, redis_kind, settings, data_dir),
+            kafka_bootstrap=enter_kafka(stack, kafka_kind, settings, data_dir),
+            redis_url=enter_redis(stack, redis_kind, settings, data_dir),
             kafka_backend=kafka_kind,
             redis_backend=redis_kind,
         )
 
 
-def choose(wanted: Backend, *, named: bool) -> Kind:
-    """Which kind a part is; `named` says that the environment names an existing one."""
-    if wanted != "auto":
-        return wanted
-    if named:
-        return "existing"
-    from infra.local.containers import docker_answers
+def kinds(settings: Settings, otherwise: Kind | None = None) -> tuple[Kind, Kind]:
+    """Which kind Kafka and Redis are. `otherwise` stands for looking for Docker when `auto` finds nothing named."""
+    if settings.parts != "auto":
+        return settings.parts, settings.parts
+    named = [name in settings.model_fields_set for name in ("kafka_bootstrap", "redis_url")]
+    if not all(named) and otherwise is None:
+        from infra.local.containers import docker_answers
 
-    return "containers" if docker_answers() else "processes"
+        otherwise = "containers" if docker_answers() else "processes"
+    kafka, redis = ("existing" if one else otherwise or "processes" for one in named)
+    return kafka, redis
 
 
-def _kafka(stack: ExitStack, kind: Kind, settings: Settings, data_dir: Path) -> str:
+def enter_kafka(stack: ExitStack, kind: Kind, settings: Settings, data_dir: Path) -> str:
+    """Have a Kafka of this kind until the stack unwinds; returns where it listens. Raises ConfigurationError."""
     if kind == "existing":
         if not broker_answers(settings.kafka_bootstrap):
             raise ConfigurationError(f"No Kafka answers on {settings.kafka_bootstrap} (IBOOK_KAFKA_BOOTSTRAP).")
@@ -75,7 +78,8 @@ def _kafka(stack: ExitStack, kind: Kind, settings: Settings, data_dir: Path) -> 
     return kafka.bootstrap
 
 
-def _redis(stack: ExitStack, kind: Kind, settings: Settings, data_dir: Path) -> str:
+def enter_redis(stack: ExitStack, kind: Kind, settings: Settings, data_dir: Path) -> str:
+    """Have a Redis of this kind until the stack unwinds; returns its URL. Raises ConfigurationError."""
     if kind == "existing":
         if not redis_answers(settings.redis_url):
             raise ConfigurationError("No Redis answers where IBOOK_REDIS_URL says.")  # the URL may hold a password

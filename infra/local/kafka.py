@@ -12,6 +12,7 @@ from infra.local.java import find_java
 from infra.local.processes import Child
 
 START_SECONDS = 60.0
+_STARTED = "Kafka Server started"
 _JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xms256m", "-Xmx512m")
 _LOG4J = """\
 status = warn
@@ -53,6 +54,7 @@ class LocalKafka:
         self._folder = data_dir.absolute() / "kafka"
         self._log = data_dir.absolute() / "logs" / "kafka.log"
         self.port = processes.free_port() if port is None else port
+        self._child: Child | None = None
 
     @property
     def bootstrap(self) -> str:
@@ -80,11 +82,16 @@ class LocalKafka:
             if not (self._folder / "data" / "meta.properties").exists():
                 self._format(java, properties)
         java.insert(1, f"-Dlog4j2.configurationFile=file:{self._folder / 'log4j2.properties'}")
-        return processes.start(self.name, [*java, "kafka.Kafka", str(properties)], log=self._log)
+        self._child = processes.start(self.name, [*java, "kafka.Kafka", str(properties)], log=self._log)
+        return self._child
 
     def ready(self) -> bool:
-        """Whether the broker answers a metadata request."""
-        return not processes.port_is_free(self.port) and broker_answers(self.bootstrap)
+        """Whether the broker is through with its start and answers a metadata request.
+
+        It answers some before it has looked at its data, and may still end then: its log says when it is through.
+        """
+        started = self._child is not None and any(_STARTED in line for line in self._child.lines())
+        return started and broker_answers(self.bootstrap)
 
     def _write_configuration(self) -> Path:
         self._folder.mkdir(parents=True, exist_ok=True)

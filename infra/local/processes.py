@@ -2,6 +2,7 @@
 
 import errno
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -16,6 +17,8 @@ from ibook.errors import ConfigurationError
 
 _TETHER = Path(__file__).with_name("tether.py")
 _POLL_SECONDS = 0.05
+_PORTS = range(20_000, 32_000)
+_handed_out: set[int] = set()
 # The kernel kills a tethered child when the *thread* that started it ends, so one thread of the whole process's life
 # starts them all.
 _nursery = ThreadPoolExecutor(max_workers=1, thread_name_prefix="nursery")
@@ -133,11 +136,17 @@ def wait_ready(
 
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port on 127.0.0.1 that nobody listens on now, and that no earlier call returned.
+
+    Below the range that outgoing connections are given: there, a client that keeps knocking on a stopped server's
+    port can end up connected to itself, and the server can't have its port back.
+    """
+    for _ in range(1000):
+        port = _PORTS.start + secrets.randbelow(len(_PORTS))
+        if port not in _handed_out and port_is_free(port):
+            _handed_out.add(port)
+            return port
+    raise ConfigurationError(f"No free port was found on 127.0.0.1 between {_PORTS.start} and {_PORTS.stop}.")
 
 
 def port_is_free(port: int) -> bool:
@@ -158,7 +167,22 @@ def claim_port(port: int, owner: str) -> int:
     return port
 
 
-def interrupt_on_sigterm() -> None:
-    """Make SIGTERM and SIGHUP end this process the way Ctrl-C does, by KeyboardInterrupt in its main thread."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def interrupt_on_signals() -> None:
+    """Make Ctrl-C, SIGTERM and SIGHUP raise KeyboardInterrupt in the main thread, once.
+
+    A second one ends this process on the spot, and the kernel ends its children.
+    """
+
+    def at_once(*_: object) -> None:
+        os._exit(130)
+
+    def interrupt(*_: object) -> None:
+        for number in _ENDING:
+            signal.signal(number, at_once)
+        raise KeyboardInterrupt
+
+    for number in _ENDING:
+        signal.signal(number, interrupt)

@@ -1,0 +1,40 @@
+"""The `ibook` command. Command modules import what is slow inside their commands, so `ibook --help` stays fast."""
+
+import logging
+import sys
+
+import structlog
+import typer
+
+from cli import topics, up
+from ibook.errors import IbookError
+
+REFUSED = 2
+"""Exit code of a command that ended with one sentence instead of doing what it was asked."""
+
+app = typer.Typer(
+    name="ibook",
+    help="Real-time fraud verdicts and learning prices for a ticket shop.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(up.app)
+app.add_typer(topics.app, name="topics")
+
+
+def main() -> None:
+    """Run the command line; an error we raise on purpose is one sentence on stderr."""
+    structlog.configure(
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+    )
+    try:
+        app()
+    except IbookError as error:
+        print(error, file=sys.stderr)
+        sys.exit(REFUSED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""A platform that goes on running when the command that started it has ended, and how to end it."""
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ibook.errors import ConfigurationError
+from ibook.settings import Settings
+from infra.local import state
+from infra.local.logs import LogTail
+from infra.local.processes import disk_errors, wait_until
+
+
+def start_detached(settings: Settings, command: Sequence[str], *, say: Callable[[str], None]) -> None:
+    """Run `command`, which runs a platform on the settings' folder, in a session of its own.
+
+    Relays what it says, and returns when its platform is ready. Raises ConfigurationError with its last sentence when
+    it ends before that.
+    """
+    log = settings.data_dir / "logs" / "supervisor.log"
+    with disk_errors(settings.data_dir):
+        state.mark_data_dir(settings.data_dir)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        tail = LogTail(log, 0)
+        process = _launch(command, log)
+    try:
+        while not wait_until(lambda: _is_ready(settings.data_dir, process), timeout_seconds=0.5):
+            _relay(tail, say)
+    except BaseException:  # also Ctrl-C: who asked for it no longer wants it
+        process.terminate()
+        process.wait()
+        raise
+    if process.poll() is not None:
+        *before, last = tail.new_lines() or ["no output"]
+        for line in before:
+            say(line)
+        raise ConfigurationError(last)
+    _relay(tail, say)
+
+
+def _relay(tail: LogTail, say: Callable[[str], None]) -> None:
+    for line in tail.new_lines():
+        say(line)
+
+
+def _launch(command: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+
+
+def _is_ready(data_dir: Path, process: "subprocess.Popen[bytes]") -> bool:
+    found = state.read_state(data_dir)
+    return process.poll() is not None or (found is not None and found.supervisor == process.pid and found.ready)
+
+
+def stop_running(data_dir: Path, *, timeout_seconds: float) -> bool:
+    """End the platform that runs on this folder and wait until it has; False when none does.
+
+    After `timeout_seconds` its supervisor is killed, and the kernel kills its processes with it.
+    """
+    supervisor = state.holder(data_dir)
+    if not supervisor:
+        return False
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(supervisor, number)
+        if wait_until(lambda: state.holder(data_dir) is None, timeout_seconds=timeout_seconds):
+            return True
+    raise ConfigurationError(f"Process {supervisor} does not end: it can't even be killed.")

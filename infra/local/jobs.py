@@ -1,0 +1,45 @@
+"""What must be there before the workers start, done by programs that run to their end."""
+
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ibook.errors import ConfigurationError
+from ibook.settings import Settings
+from ibook.topics import MODEL_RELEASES
+from infra.local import processes
+from infra.local.state import environment
+
+_SECONDS = 600.0
+
+
+def run_job(name: str, arguments: Sequence[str], *, env: Mapping[str, str], log: Path) -> None:
+    """Run `python -m …` to its end. Raises ConfigurationError with the last line it logged when it fails."""
+    child = processes.start(name, [sys.executable, "-m", *arguments], log=log, env=env)
+    try:
+        code = child.process.wait(_SECONDS)
+    except subprocess.TimeoutExpired:
+        code = None
+    finally:
+        child.kill()
+    if code:
+        lines = child.lines() or ["no output"]
+        raise ConfigurationError(f"{name} failed ({lines[-1].strip()[:300]}): see {log}.")
+    if code is None:
+        raise ConfigurationError(f"{name} did not end within {_SECONDS:.0f} s: see {log}.")
+
+
+def release_bootstrap_model(settings: Settings) -> bool:
+    """Train and release a first model, unless one was released before; True when it had to.
+
+    Raises ConfigurationError.
+    """
+    from ibook.edges.kafka import BroadcastReader
+
+    with BroadcastReader(settings, MODEL_RELEASES.name) as reader:
+        if reader.load():
+            return False
+    log = settings.data_dir / "logs" / "training-bootstrap.log"
+    run_job("training the first model", ["training", "bootstrap"], env=environment(settings), log=log)
+    return True
