@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ibook.edges.feast_import import import_feast
 from ibook.errors import ConfigurationError
 from ibook.settings import Settings
 
@@ -80,6 +81,7 @@ def write_yaml(settings: Settings) -> Path:
 
 def online_config(settings: Settings) -> "RepoConfig":
     """Feast's configuration of a worker: Redis alone. Imports Feast, which takes seconds."""
+    import_feast()
     from feast import RepoConfig
 
     return RepoConfig(

@@ -3,10 +3,13 @@
 import os
 from typing import Literal
 
-from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
 from pydantic import field_validator
 
 from ibook.edges.feast_config import SDK_SECONDS, redis_connection
+from ibook.edges.feast_import import import_feast
+
+import_feast()
+from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig  # noqa: E402
 
 EXPORTED = ("IBOOK_DATA_DIR", "IBOOK_REDIS_URL")
 

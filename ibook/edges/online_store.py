@@ -35,13 +35,13 @@ class OnlineStore:
 
     def __init__(self, settings: Settings) -> None:
         """Import Feast (seconds) and prepare the views; Redis need not be there yet. Raises ConfigurationError."""
+        self._config = online_config(settings)
         from feast.infra.provider import get_provider
         from feast.protos.feast.types.EntityKey_pb2 import EntityKey
         from feast.protos.feast.types.Value_pb2 import Value
         from redis.exceptions import RedisError
 
         self._read_seconds = settings.feature_read_seconds
-        self._config = online_config(settings)
         self._provider = get_provider(self._config)
         self._views = {view.name: feast_view(view, feast_entity(view)) for view in VIEWS}
         self._redis_error = RedisError
