@@ -97,10 +97,10 @@ def load_model(path: Path, sha256: str) -> FraudModel:
     found = sha256_of(payload).hexdigest()
     if found != sha256:
         raise ModelUnavailable(f"Model {path} has SHA-256 {found[:12]}…, {sha256[:12]}… was released.")
-    metadata = _read_json(path.with_name(METADATA_FILE), ModelMetadata)
+    metadata = read_json(path.with_name(METADATA_FILE), ModelMetadata)
     booster, calibration = _booster(payload, path)
     model = FraudModel(booster, calibration, version=metadata.version, sha256=sha256)
-    _check_golden(model, _read_json(path.with_name(GOLDEN_FILE), GoldenSet), path)
+    _check_golden(model, read_json(path.with_name(GOLDEN_FILE), GoldenSet), path)
     return model
 
 
@@ -139,7 +139,8 @@ def _read(path: Path) -> bytes:
         raise ModelUnavailable(f"Model file {path} can't be read: {error.strerror}.") from error
 
 
-def _read_json(path: Path, type_: type[_Json]) -> _Json:
+def read_json(path: Path, type_: type[_Json]) -> _Json:
+    """Read one of the artefact's JSON files. Raises ModelUnavailable."""
     try:
         return msgspec.json.decode(_read(path), type=type_)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -1,0 +1,110 @@
+"""A history of messages to rows: replayed in event time through the very functions that serve.
+
+Every message is folded where a live one is, each purchase before its vector is read as of its `occurred_at`; so a row
+holds what the verdict worker would have seen without lag.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ibook.clock import to_us
+from ibook.entities import EntityName, Source, source_slot, updates_of
+from ibook.features import ENTITY_FEATURES, FEATURE_NAMES, keys_of, vector
+from ibook.messages import FraudLabel, PaymentOutcome, PurchaseRequested
+from ibook.topics import FEATURE_SOURCES
+from ibook.windows import WindowState
+from training.labels import labels_as_of, settled_as_of, target_of
+
+SOURCE_NAMES = frozenset(topic.name for topic in FEATURE_SOURCES)
+Row = tuple[PurchaseRequested, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A message and the topic it was read from."""
+
+    topic: str
+    message: Source
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Rows in the order of their event time. Arrays share their first dimension, the number of rows."""
+
+    transaction_ids: list[str]
+    occurred_us: NDArray[np.int64]
+    features: NDArray[np.float32]
+    """Shape ``(n, len(FEATURE_NAMES))``, NaN is missing."""
+    is_fraud: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.transaction_ids)
+
+    @property
+    def amounts(self) -> NDArray[np.float64]:
+        """Amount of each purchase in minor units, shape ``(n,)``."""
+        return self.features[:, FEATURE_NAMES.index("amount_minor")].astype(np.float64)
+
+    def part(self, start: int, stop: int) -> "Frame":
+        """The rows `[start, stop)`."""
+        rows = slice(start, stop)
+        return Frame(self.transaction_ids[rows], self.occurred_us[rows], self.features[rows], self.is_fraud[rows])
+
+
+def replay(history: Iterable[Recorded]) -> Iterator[Row]:
+    """Each purchase of a history with its feature vector; `history` must be in the order of `occurred_at`."""
+    states: dict[tuple[EntityName, str], WindowState] = {}
+    offsets: defaultdict[str, int] = defaultdict(int)
+    layouts = {entity: features.layout for entity, features in ENTITY_FEATURES.items()}
+    for recorded in history:
+        offset = offsets[recorded.topic]
+        offsets[recorded.topic] += 1
+        for update in updates_of(recorded.message, source_slot(recorded.topic, 0), offset):
+            state = states.get((update.entity, update.key))
+            if state is None:
+                state = states[update.entity, update.key] = layouts[update.entity].empty()
+            layouts[update.entity].fold(state, update)
+        if isinstance(recorded.message, PurchaseRequested):
+            keys = keys_of(recorded.message)
+            yield recorded.message, vector(recorded.message, {e: states.get((e, key)) for e, key in keys.items()})
+
+
+def frame_of(history: Sequence[Recorded], *, from_us: int, until_us: int, as_of_us: int) -> Frame:
+    """The labelled purchases with `from_us <= occurred_at < until_us`, labels as known at `as_of_us`.
+
+    Everything is replayed, also what lies before and after: windows need their past. Raises ValueError when no
+    purchase is left.
+    """
+    messages = [recorded.message for recorded in history]
+    labels = labels_as_of((m for m in messages if isinstance(m, FraudLabel)), as_of_us)
+    settled = settled_as_of((m for m in messages if isinstance(m, PaymentOutcome)), as_of_us)
+    rows, targets = [], []
+    for purchase, values in replay(history):
+        target = target_of(purchase.transaction_id, labels, settled)
+        if target is not None and from_us <= to_us(purchase.occurred_at) < until_us:
+            rows.append((purchase, values))
+            targets.append(target)
+    if not rows:
+        raise ValueError("no labelled purchase in this time")
+    return Frame(
+        transaction_ids=[purchase.transaction_id for purchase, _ in rows],
+        occurred_us=np.array([to_us(purchase.occurred_at) for purchase, _ in rows], dtype=np.int64),
+        features=np.stack([values for _, values in rows]),
+        is_fraud=np.array(targets, dtype=np.bool_),
+    )
+
+
+def split_in_time(frame: Frame, shares: tuple[float, float] = (0.6, 0.2)) -> tuple[Frame, Frame, Frame]:
+    """Train, validation and test, one after the other in time; `shares` are the first two's.
+
+    Purchases of one instant stay together, so nothing that is trained on happened after what is tested.
+    """
+    cuts = []
+    for share in (shares[0], shares[0] + shares[1]):
+        instant = frame.occurred_us[min(len(frame) - 1, int(len(frame) * share))]
+        cuts.append(int(np.searchsorted(frame.occurred_us, instant, side="left")))
+    return frame.part(0, cuts[0]), frame.part(cuts[0], cuts[1]), frame.part(cuts[1], len(frame))
