@@ -11,10 +11,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from redis import Redis
 
-from ibook.clock import to_us
+from ibook.clock import from_us, to_us
 from ibook.edges.feast_apply import apply_feature_repo, repo_folder
 from ibook.edges.feast_config import yaml_path
 from ibook.edges.feast_import import import_feast
@@ -212,20 +216,35 @@ def test_plain_feast_returns_the_numbers_of_the_fraud_model(store: OnlineStore, 
     for row, bought in enumerate(asked):
         known = {entity: states[entity].get(key) for entity, key in keys_of(bought).items()}
         values = [math.nan if (value := answer[name][row]) is None else value for name in FEATURE_NAMES]
-        finished = [
-            x for e in ENTITIES_IN_ORDER for x in ENTITY_FEATURES[e].compute(known[e], to_us(bought.occurred_at))
-        ]
+        finished = [x for e in ENTITY_FEATURES for x in ENTITY_FEATURES[e].compute(known[e], to_us(bought.occurred_at))]
         assert repr(values[: len(finished)]) == repr(finished), "bit for bit, before the model's float32"
-        assert vector(bought, known).tobytes() == as_vector(values)
+        assert vector(bought, known).tobytes() == np.array(values, dtype=np.float32).tobytes()
 
 
-ENTITIES_IN_ORDER = tuple(ENTITY_FEATURES)
+@pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning")  # Ibis 12 under DuckDB 2
+def test_offline_rows_give_the_same_numbers(settings: Settings, feast_store: Any) -> None:
+    states = fold([purchase(index) for index in range(10)])["card"]
+    rows = [{"card_id": key, "card_state": encode_state(state), "us": state.stamp_us} for key, state in states.items()]
+    table = pa.table({
+        "card_id": [row["card_id"] for row in rows],
+        "card_state": pa.array([row["card_state"] for row in rows], pa.binary()),
+        "event_timestamp": pa.array([row["us"] for row in rows], pa.timestamp("us", tz="UTC")),
+    })  # fmt: skip
+    pq.write_table(table, settings.data_dir / "offline" / "card_state" / "backfill.parquet")
 
+    stamps = [states["c0"].stamp_us, states["c0"].stamp_us - 1, states["c1"].stamp_us + 90_000_001]
+    keys, known = ["c0", "c0", "c1"], [states["c0"], None, states["c1"]]
+    asked = pd.DataFrame({
+        "row": [0, 1, 2], "card_id": keys, "event_timestamp": [from_us(us) for us in stamps], "as_of": stamps,
+    })  # fmt: skip
+    names = ENTITY_FEATURES["card"].names
+    answer = feast_store.get_historical_features(
+        entity_df=asked, features=[f"card_features:{name}" for name in names]
+    ).to_df()
 
-def as_vector(values: list[float]) -> bytes:
-    import numpy as np
-
-    return np.array(values, dtype=np.float32).tobytes()
+    expected = [ENTITY_FEATURES["card"].compute(state, us) for state, us in zip(known, stamps, strict=True)]
+    got = answer.sort_values("row")[names].astype(float).to_numpy()
+    assert got.tobytes() == np.array(expected).tobytes()
 
 
 def test_realtime_metrics_are_plain_typed_columns(store: OnlineStore, feast_store: Any) -> None:
