@@ -33,6 +33,7 @@ def producer(settings: Settings, options: Mapping[str, Any] | None = None) -> Pr
         "linger.ms": 2,
         "compression.type": "lz4",
         "delivery.timeout.ms": int(DELIVERY_SECONDS * 1000),
+        "log_level": 2,  # what goes wrong is told by the deliveries
     }
     return Producer({**configuration, **(options or {})})
 

@@ -13,6 +13,9 @@ from infra.local import state
 from infra.local.logs import LogTail
 from infra.local.processes import disk_errors, wait_until
 
+_left_running: "list[subprocess.Popen[bytes]]" = []
+"""Held, since Python warns of a process that is forgotten while it runs; here that is what is wanted."""
+
 
 def start_detached(settings: Settings, command: Sequence[str], *, say: Callable[[str], None]) -> None:
     """Run `command`, which runs a platform on the settings' folder, in a session of its own.
@@ -38,6 +41,7 @@ def start_detached(settings: Settings, command: Sequence[str], *, say: Callable[
         for line in before:
             say(line)
         raise ConfigurationError(last)
+    _left_running.append(process)
     _relay(tail, say)
 
 

@@ -39,10 +39,16 @@ SINGLE_BROKER = {
     "share.coordinator.state.topic.min.isr": "1",
     "group.initial.rebalance.delay.ms": "0",
     "auto.create.topics.enable": "false",
+    "broker.session.timeout.ms": "4000",
+    "broker.heartbeat.interval.ms": "1000",
     "log.cleaner.dedupe.buffer.size": "33554432",
     "log.segment.delete.delay.ms": "1000",
 }
-"""Settings of a broker that is alone, whatever starts it. The cleaner's buffer fits the small heap."""
+"""Settings of a broker that is alone, whatever starts it.
+
+The cleaner's buffer fits the small heap. A killed broker can't start again before its session with the controller has
+ended, hence the short session.
+"""
 
 
 class LocalKafka:
