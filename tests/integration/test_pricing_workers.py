@@ -1,0 +1,303 @@
+"""Offers and settlements in, prices that learn out: serving and the three pricing workers on a real Kafka."""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+
+import pytest
+from fastapi.testclient import TestClient
+
+from ibook.codec import decode, encode, unpack_state
+from ibook.edges.kafka import BroadcastReader, Outgoing, Record, producer, publish
+from ibook.messages import (
+    DeadLetter,
+    EventListed,
+    FraudVerdict,
+    PaymentOutcome,
+    PricePolicy,
+    PriceReward,
+    TicketType,
+)
+from ibook.rewards import EventSums
+from ibook.settings import Settings
+from ibook.topics import (
+    DEAD_LETTERS,
+    EVENT_LISTINGS,
+    FRAUD_VERDICTS,
+    PAYMENT_OUTCOMES,
+    PRICE_POLICIES,
+    PRICE_REWARDS,
+    QUOTE_JOURNAL,
+    changelog,
+)
+from infra.local.processes import Child, start, wait_until
+from infra.local.state import environment
+from serving.app import create_app
+from streams.journal_to_rewards import NAME as REWARDS
+from streams.outcomes_to_journal import NAME as OUTCOMES
+from streams.rewards_to_policies import NAME as POLICIES
+from streams.rewards_to_policies import TABLE
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+STALLS = TicketType(name="stalls", list_price_minor=5000, floor_minor=4000, cap_minor=6000)
+Totals = Counter[tuple[str, str, int]]
+"""(event, `offers` or `sales`, price) -> how many."""
+
+
+def listing(event_id: str) -> EventListed:
+    now = datetime.now(UTC)
+    return EventListed(
+        message_id=f"l-{event_id}", occurred_at=now, event_id=event_id, name="Gala", category="concerts",
+        promoter_id="p", venue="v", capacity=100, on_sale_at=now, starts_at=now + timedelta(days=30), currency="GBP",
+        ticket_types=[STALLS],
+    )  # fmt: skip
+
+
+@dataclass
+class Workers:
+    """The pricing workers as processes; each can be killed and started again."""
+
+    settings: Settings
+    folder: Path
+    running: dict[str, Child] = field(default_factory=dict)
+
+    def start(self, *names: str) -> None:
+        for name in names:
+            log = self.folder / f"{name}.log"
+            argv = [sys.executable, "-m", "streams", name]
+            self.running[name] = start(name, argv, log=log, env=environment(self.settings))
+
+    def kill(self, name: str) -> None:
+        self.running.pop(name).kill()
+
+    def stop(self) -> None:
+        for child in self.running.values():
+            child.terminate()
+        for child in self.running.values():
+            child.stop()
+
+    def logs(self) -> str:
+        return "\n".join(f"{name}: {line}" for name, child in self.running.items() for line in child.lines()[-20:])
+
+
+class Topic:
+    """Everything in a topic, read on as it grows."""
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        self._reader = BroadcastReader(settings, name)
+        self.records: list[Record] = self._reader.load()
+
+    def read(self) -> list[Record]:
+        self.records += self._reader.poll_new(0.2)
+        return self.records
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+class Shop:
+    """Quotes over HTTP, outcomes and verdicts to Kafka, and what the sums must be in the end."""
+
+    def __init__(self, settings: Settings, client: TestClient) -> None:
+        self.settings = settings
+        self.client = client
+        self.producer = producer(settings)
+        self.random = Random(7)
+        self.expected: Totals = Counter()
+        self.transactions = 0
+
+    def offer(self, event_id: str) -> tuple[str, int]:
+        answer = self.client.post("/v1/quotes", json={"event_id": event_id, "ticket_type": "stalls"})
+        assert answer.status_code == 200, answer.text
+        body = answer.json()
+        self.expected[event_id, "offers", body["price_minor"]] += 1
+        return body["quote_id"], body["price_minor"]
+
+    def visit(self, event_id: str, sale_share: Callable[[int], float]) -> list[Outgoing]:
+        """A buyer sees a price; what follows are messages that may come twice."""
+        quote_id, price = self.offer(event_id)
+        if self.random.random() > sale_share(price):
+            return []
+        self.expected[event_id, "sales", price] += 1
+        bought = [self.outcome("settled", event_id, quote_id, price)]
+        fate = self.random.random()
+        if fate < 0.1:
+            bought.append(self.outcome("refunded", event_id, quote_id, price))
+            self.take_out(event_id, price)
+        elif fate < 0.2:
+            bought = [self.verdict("decline", event_id, quote_id)]
+            self.take_out(event_id, price)
+        elif fate < 0.3:
+            bought.append(self.verdict("approve", event_id, quote_id))
+        self.transactions += 1
+        return bought * self.random.choice((1, 1, 2))
+
+    def take_out(self, event_id: str, price: int) -> None:
+        self.expected[event_id, "offers", price] -= 1
+        self.expected[event_id, "sales", price] -= 1
+
+    def outcome(self, status: str, event_id: str, quote_id: str, price: int) -> Outgoing:
+        transaction = f"t{self.transactions}"
+        message = PaymentOutcome(
+            message_id=f"{transaction}-{status}", occurred_at=datetime.now(UTC), transaction_id=transaction,
+            user_id="u", card_id="c", device_id="d", ip="192.0.2.1", event_id=event_id, amount_minor=price,
+            currency="GBP", n_tickets=1, quote_id=quote_id, status=status,  # type: ignore[arg-type]
+        )  # fmt: skip
+        return Outgoing(topic=PAYMENT_OUTCOMES.name, key=transaction.encode(), value=encode(message))
+
+    def verdict(self, action: str, event_id: str, quote_id: str) -> Outgoing:
+        transaction = f"t{self.transactions}"
+        message = FraudVerdict(
+            message_id=f"{transaction}-verdict", occurred_at=datetime.now(UTC), transaction_id=transaction,
+            action=action, score_band="low", posture="normal", model_version="none", quote_id=quote_id,  # type: ignore[arg-type]
+            event_id=event_id,
+        )  # fmt: skip
+        return Outgoing(topic=FRAUD_VERDICTS.name, key=transaction.encode(), value=encode(message))
+
+    def trade(self, event_id: str, visits: int, sale_share: Callable[[int], float]) -> None:
+        publish(self.producer, [one for _ in range(visits) for one in self.visit(event_id, sale_share)])
+
+
+def folded(rewards: list[Record]) -> Totals:
+    """The rewards topic added up, each (partition, sequence) once."""
+    seen: set[tuple[int, int]] = set()
+    totals: Totals = Counter()
+    for record in rewards:
+        reward: PriceReward = decode(record.value, PriceReward)
+        if (reward.source_partition, reward.sequence) not in seen:
+            seen.add((reward.source_partition, reward.sequence))
+            totals[reward.event_id, "offers", reward.price_minor] += reward.offers
+            totals[reward.event_id, "sales", reward.price_minor] += reward.sales
+    return totals
+
+
+def stored(states: list[Record]) -> Totals:
+    """The learner's changelog: what its sums are."""
+    newest = {record.key: record.value for record in states}
+    totals: Totals = Counter()
+    for key, value in newest.items():
+        sums: EventSums = unpack_state(value or b"", EventSums)
+        for price, tiles in sums.prices.get("stalls", {}).items():
+            for offers, sales in tiles.values():
+                totals[(key or b"").decode(), "offers", price] += offers
+                totals[(key or b"").decode(), "sales", price] += sales
+    return totals
+
+
+@pytest.fixture
+def pricing(platform_settings: Settings, tmp_path: Path) -> Iterator[tuple[Workers, Shop]]:
+    settings = platform_settings.model_copy(
+        update={
+            "slot_seconds": 1.0, "quote_ttl_seconds": 2.0, "quote_grace_seconds": 2.0, "policy_seconds": 0.5,
+            "session_timeout_seconds": 6.0,
+        }
+    )  # fmt: skip
+    for event_id in ("gala", "match"):
+        message = Outgoing(topic=EVENT_LISTINGS.name, key=event_id.encode(), value=encode(listing(event_id)))
+        publish(producer(settings), [message])
+    workers = Workers(settings, tmp_path / "logs")
+    workers.start(OUTCOMES, REWARDS, POLICIES)
+    try:
+        with TestClient(create_app(settings)) as client:
+            until(lambda: client.get("/readyz").json()["policies"] == 2, "policies for both events", workers)
+            yield workers, Shop(settings, client)
+    finally:
+        workers.stop()
+
+
+def until(condition: Callable[[], bool], what: str, workers: Workers, seconds: float = 60.0) -> None:
+    assert wait_until(condition, timeout_seconds=seconds), f"no {what}\n{workers.logs()}"
+
+
+def plain(totals: Totals) -> dict[tuple[str, str, int], int]:
+    return {key: count for key, count in totals.items() if count}
+
+
+def test_prices_learn_and_nothing_is_lost_or_doubled_when_workers_are_killed(
+    pricing: tuple[Workers, Shop],
+) -> None:
+    workers, shop = pricing
+    rewards = Topic(shop.settings, PRICE_REWARDS.name)
+    sums = Topic(shop.settings, changelog(POLICIES, TABLE).name)
+    policies = Topic(shop.settings, PRICE_POLICIES.name)
+
+    def dearest_is_best(price: int) -> float:
+        return 0.6 if price == STALLS.cap_minor else 0.2
+
+    def probability_of_the_dearest() -> float:
+        made = [decode(record.value, PricePolicy) for record in policies.read() if record.key == b"gala"]
+        return float(made[-1].upcoming[0].probabilities[-1])
+
+    assert probability_of_the_dearest() < 0.5
+
+    shop.trade("gala", 150, dearest_is_best)
+    shop.trade("match", 50, dearest_is_best)
+    until(lambda: bool(folded(rewards.read())), "rewards", workers)
+    workers.kill(REWARDS)
+    shop.trade("gala", 150, dearest_is_best)
+    workers.start(REWARDS)
+    shop.trade("gala", 50, dearest_is_best)
+    workers.kill(POLICIES)
+    shop.trade("match", 50, dearest_is_best)
+    n_before = len(rewards.read())
+    until(lambda: len(rewards.read()) > n_before, "rewards after the restart", workers)
+    workers.kill(REWARDS)
+    workers.start(REWARDS, POLICIES)
+
+    def trade_until_it_is_preferred() -> bool:
+        shop.trade("gala", 5, dearest_is_best)
+        return probability_of_the_dearest() > 0.7
+
+    until(trade_until_it_is_preferred, "policy that prefers what earns most", workers)
+    expected = plain(shop.expected)
+    until(lambda: plain(folded(rewards.read())) == expected, "rewards for everything that was sold", workers)
+    until(lambda: plain(stored(sums.read())) == expected, "sums equal to the rewards", workers)
+    versions = [decode(record.value, PricePolicy).version for record in policies.read() if record.key == b"gala"]
+    assert versions == sorted(set(versions))
+    for topic in (rewards, sums, policies):
+        topic.close()
+
+
+def test_forged_quotes_and_unreadable_messages_are_dead_lettered_and_teach_nothing(
+    pricing: tuple[Workers, Shop],
+) -> None:
+    workers, shop = pricing
+    letters = Topic(shop.settings, DEAD_LETTERS.name)
+    journal = Topic(shop.settings, QUOTE_JOURNAL.name)
+    rewards = Topic(shop.settings, PRICE_REWARDS.name)
+    quote_id, price = shop.offer("gala")
+    forged = ("A" if quote_id[40] != "A" else "B").join((quote_id[:40], quote_id[41:]))
+    publish(shop.producer, [
+        shop.outcome("settled", "gala", forged, price),
+        shop.outcome("settled", "match", quote_id, price),
+        Outgoing(topic=EVENT_LISTINGS.name, key=b"x", value=b'{"type": "event_listed.v1"}'),
+        Outgoing(topic=QUOTE_JOURNAL.name, key=b"x", value=b"not json"),
+        Outgoing(topic=PRICE_REWARDS.name, key=b"x", value=b"\xff\xfe"),
+        shop.outcome("settled", "gala", quote_id, price),
+    ])  # fmt: skip
+    shop.expected["gala", "sales", price] += 1
+
+    def reasons() -> set[tuple[str, str]]:
+        found: list[DeadLetter] = [decode(record.value, DeadLetter) for record in letters.read()]
+        return {(letter.topic, letter.reason) for letter in found}
+
+    until(lambda: len(reasons()) >= 5, "five dead letters", workers)
+    assert reasons() == {
+        (PAYMENT_OUTCOMES.name, "forged"), (PAYMENT_OUTCOMES.name, "other_event"), (EVENT_LISTINGS.name, "invalid"),
+        (QUOTE_JOURNAL.name, "malformed"), (PRICE_REWARDS.name, "malformed"),
+    }  # fmt: skip
+
+    def sold() -> bool:
+        return folded([r for r in rewards.read() if r.value != b"\xff\xfe"])["gala", "sales", price] == 1
+
+    until(sold, "the one honest sale", workers)
+    kinds = Counter(json.loads(r.value)["type"] for r in journal.read() if r.value and r.value != b"not json")
+    assert (kinds["quote_issued.v1"], kinds["quote_sold.v1"]) == (1, 1)
+    for topic in (letters, journal, rewards):
+        topic.close()
