@@ -10,9 +10,12 @@ from typing import Any
 import msgspec
 
 from ibook.errors import InvalidMessage
+from ibook.messages import DeadLetter
 
 MAX_BYTES = 64 * 1024
 """Largest message we read; the largest honest one is a listing of 50 ticket types, about 6 KiB."""
+MAX_DEAD_LETTER_BYTES = 2 * MAX_BYTES
+"""A dead letter holds the message nobody could read, in base64."""
 
 _encoder = msgspec.json.Encoder()
 
@@ -27,15 +30,15 @@ def _decoder(type_: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(type_)
 
 
-def decode(payload: bytes | None, type_: Any) -> Any:
+def decode(payload: bytes | None, type_: Any, *, max_bytes: int = MAX_BYTES) -> Any:
     """Read a payload as `type_`, a message struct or a union of them.
 
     Raises InvalidMessage with reason `oversize`, `malformed` (not JSON) or `invalid` (not this message).
     """
     if payload is None:
         raise InvalidMessage("malformed", "empty payload")
-    if len(payload) > MAX_BYTES:
-        raise InvalidMessage("oversize", f"{len(payload)} bytes, at most {MAX_BYTES}")
+    if len(payload) > max_bytes:
+        raise InvalidMessage("oversize", f"{len(payload)} bytes, at most {max_bytes}")
     try:
         return _decoder(type_).decode(payload)
     except msgspec.ValidationError as error:
@@ -60,3 +63,9 @@ def pack_state(state: msgspec.Struct) -> bytes:
 def unpack_state(payload: bytes, type_: Any) -> Any:
     """Read what `pack_state` wrote; only we write it, so an error is a bug."""
     return _unpacker(type_).decode(payload)
+
+
+def decode_dead_letter(payload: bytes | None) -> DeadLetter:
+    """Read a message of `dead-letters`. Raises InvalidMessage."""
+    letter: DeadLetter = decode(payload, DeadLetter, max_bytes=MAX_DEAD_LETTER_BYTES)
+    return letter

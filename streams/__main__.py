@@ -1,6 +1,8 @@
 """`python -m streams NAME`: run one worker until it is told to stop."""
 
 import importlib
+import logging
+import os
 import sys
 
 from ibook.errors import ConfigurationError
@@ -22,7 +24,13 @@ def run(name: str, settings: Settings) -> None:
     app = importlib.import_module(f"streams.{name.replace('-', '_')}").create(settings)
     if settings.metrics_port:
         start_http_server(settings.metrics_port, addr="127.0.0.1")
-    faust.Worker(app, loglevel="warn", redirect_stdouts=False, quiet=True).execute_from_commandline()
+    try:
+        faust.Worker(app, loglevel="warn", redirect_stdouts=False, quiet=True).execute_from_commandline()
+    except SystemExit as stopped:
+        # All is committed and closed. Unloading Feast and XGBoost would take seconds in which nobody owns the work.
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(stopped.code if isinstance(stopped.code, int) else 1)
 
 
 def main() -> int:

@@ -1,0 +1,223 @@
+"""Purchases in, verdicts out, on real Kafka and Redis with real worker processes."""
+
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from redis import Redis
+
+from ibook import codec
+from ibook import messages as m
+from ibook.edges.kafka import producer
+from ibook.entities import EntityUpdate, EntityUpdates, unpack
+from ibook.features import ENTITY_FEATURES, FEATURE_NAMES
+from ibook.settings import Settings
+from ibook.topics import TICKET_PURCHASES
+from ibook.windows import StoredState, encode_state
+from tests.traffic import conflicting, missing, publish, purchase, purchases, read_all, verdicts
+from tests.workers import WorkerProcess, wait_until
+
+pytestmark = pytest.mark.timeout(240)
+
+Workers = dict[str, WorkerProcess]
+NAMES = ("activity-to-entities", "entities-to-features", "purchases-to-verdicts")
+
+
+@pytest.fixture(scope="module")
+def workers(shared_platform_settings: Settings) -> Iterator[Workers]:
+    """The three workers of the verdict path."""
+    running = {name: WorkerProcess(name, shared_platform_settings) for name in NAMES}
+    threads = [threading.Thread(target=worker.start) for worker in running.values()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    yield running
+    for worker in running.values():
+        worker.kill()
+
+
+def evidence(settings: Settings) -> dict[str, m.VerdictEvidence]:
+    found: dict[str, m.VerdictEvidence] = {}
+    for _, _, _, value in read_all(settings, "fraud-evidence"):
+        each: m.VerdictEvidence = codec.decode(value, m.VerdictEvidence)
+        found[each.transaction_id] = each
+    return found
+
+
+def answered(settings: Settings, sent: list[m.PurchaseRequested], seconds: float = 60) -> None:
+    wait_until(lambda: not missing(sent, verdicts(settings)), seconds, f"{len(sent)} verdicts")
+
+
+def test_every_purchase_gets_one_verdict_with_evidence(shared_platform_settings: Settings, workers: Workers) -> None:
+    sent = purchases("plain", 300)
+    publish(shared_platform_settings, sent)
+    answered(shared_platform_settings, sent)
+    found = verdicts(shared_platform_settings)
+    assert all(len(found[each.transaction_id]) == 1 for each in sent)
+    proof = evidence(shared_platform_settings)
+    assert all(proof[each.transaction_id].action == found[each.transaction_id][0].action for each in sent)
+
+
+def test_a_verdict_lies_in_the_partition_of_its_purchase(shared_platform_settings: Settings, workers: Workers) -> None:
+    sent = purchases("partition", 50, seed=1)
+    publish(shared_platform_settings, sent)
+    answered(shared_platform_settings, sent)
+    bought = {
+        codec.decode(value, m.PurchaseRequested).transaction_id: partition
+        for partition, _, _, value in read_all(shared_platform_settings, "ticket-purchases")
+    }
+    for partition, _, key, _ in read_all(shared_platform_settings, "fraud-verdicts"):
+        assert key is not None
+        assert bought[key.decode()] == partition
+
+
+def test_a_burst_on_one_card_is_counted_at_full_speed(shared_platform_settings: Settings, workers: Workers) -> None:
+    start = datetime.now(UTC) - timedelta(seconds=10)
+    sent = [purchase(f"burst-{i}", key="burst", now=start + timedelta(milliseconds=i)) for i in range(20)]
+    publish(shared_platform_settings, sent)
+    answered(shared_platform_settings, sent)
+    proof = evidence(shared_platform_settings)
+    attempts = [proof[each.transaction_id].features[FEATURE_NAMES.index("card_attempts_1m")] for each in sent]
+    assert attempts == [float(i + 1) for i in range(20)]
+
+
+def test_a_purchase_published_twice_is_answered_once(shared_platform_settings: Settings, workers: Workers) -> None:
+    once = purchase("twice", key="twice")
+    publish(shared_platform_settings, [once, once])
+    after = purchase("after-twice", key="twice")
+    publish(shared_platform_settings, [after])
+    answered(shared_platform_settings, [once, after])
+    assert len(verdicts(shared_platform_settings)["twice"]) == 1
+
+
+def test_a_known_transaction_with_another_payload_is_a_dead_letter(
+    shared_platform_settings: Settings, workers: Workers
+) -> None:
+    first = purchase("conflict", key="conflict")
+    publish(shared_platform_settings, [first, purchase("conflict", key="conflict", amount_minor=999_999)])
+    wait_until(lambda: "conflict" in reasons(shared_platform_settings), 30, "a dead letter")
+    assert len(verdicts(shared_platform_settings)["conflict"]) == 1
+
+
+def reasons(settings: Settings) -> list[str]:
+    letters = [codec.decode_dead_letter(value) for _, _, _, value in read_all(settings, "dead-letters")]
+    return [letter.reason for letter in letters]
+
+
+def test_unreadable_purchases_go_to_dead_letters_and_the_stream_goes_on(
+    shared_platform_settings: Settings, workers: Workers
+) -> None:
+    before = len(reasons(shared_platform_settings))
+    client = producer(shared_platform_settings)
+    naive = codec.encode(purchase("naive")).replace(b"Z", b"")
+    for payload in (b"{", b"null", naive, b'{"type":"purchase_requested.v9"}', b"x" * 70_000, b"\xff\xfe"):
+        client.produce(TICKET_PURCHASES.name, payload, b"card-bad")
+    client.produce(TICKET_PURCHASES.name, b"{", b"card-bad", headers=[("transaction_id", b"unreadable-1")])
+    client.flush(10)
+    good = purchase("good-after-bad", key="bad")
+    publish(shared_platform_settings, [good])
+    answered(shared_platform_settings, [good])
+    wait_until(lambda: len(reasons(shared_platform_settings)) >= before + 7, 30, "seven dead letters")
+    assert set(reasons(shared_platform_settings)[before:]) == {"malformed", "invalid", "oversize"}
+    wait_until(lambda: "unreadable-1" in verdicts(shared_platform_settings), 30, "the unreadable one's verdict")
+    assert verdicts(shared_platform_settings)["unreadable-1"][0].action == "review"
+
+
+def test_killed_verdict_worker_leaves_nothing_missing_and_nothing_conflicting(
+    shared_platform_settings: Settings, workers: Workers
+) -> None:
+    sent = purchases("killed", 3000, seed=2)
+    worker = workers["purchases-to-verdicts"]
+    load = threading.Thread(target=publish, args=(shared_platform_settings, sent))
+    load.start()
+    for part in (300, 1200):
+        wait_until(lambda part=part: _count(shared_platform_settings, "killed") > part, 60, "some verdicts")  # type: ignore[misc]
+        worker.kill()
+        worker.start()
+    load.join()
+    answered(shared_platform_settings, sent, 90)
+    found = verdicts(shared_platform_settings)
+    assert missing(sent, found) == []
+    assert conflicting(found) == []
+
+
+def _count(settings: Settings, run: str) -> int:
+    return sum(name.startswith(run) for name in verdicts(settings))
+
+
+def test_killed_feature_workers_lose_and_double_no_update(shared_platform_settings: Settings, workers: Workers) -> None:
+    sent = purchases("features", 2000, seed=3, keys=50)
+    load = threading.Thread(target=publish, args=(shared_platform_settings, sent))
+    load.start()
+    for name in ("entities-to-features", "activity-to-entities", "entities-to-features"):
+        workers[name].kill()
+        workers[name].start()
+    load.join()
+    bought = read_all(shared_platform_settings, "ticket-purchases")
+    expected = len({value for _, _, _, value in bought if value and b'"card_id":"card-1"' in value})
+
+    def counted() -> float:
+        state = _fold(shared_platform_settings, "card", "card-1")
+        return ENTITY_FEATURES["card"].compute(state.state, _later_us())[3]
+
+    wait_until(lambda: counted() >= expected, 60, f"{expected} purchases of card-1 to be counted, now {counted()}")
+    assert counted() == expected
+
+
+def _later_us() -> int:
+    return int((datetime.now(UTC) + timedelta(seconds=1)).timestamp() * 1_000_000)
+
+
+def _updates(settings: Settings, entity: str, key: str) -> list[EntityUpdate]:
+    found = []
+    for _, _, _, value in sorted(read_all(settings, "entity-updates"), key=lambda row: (row[0], row[1])):
+        record: EntityUpdates = unpack(value or b"")
+        found += [update for update in record.updates if (update.entity, update.key) == (entity, key)]
+    return found
+
+
+def _fold(settings: Settings, entity: str, key: str) -> StoredState:
+    """The oracle: all updates of an entity folded from the log."""
+    layout = ENTITY_FEATURES[entity].layout  # type: ignore[index]
+    stored = StoredState(layout.empty(), [])
+    for update in _updates(settings, entity, key):
+        layout.fold_stored(stored, update)
+    return stored
+
+
+def test_online_store_equals_a_fold_of_the_log(shared_platform_settings: Settings, workers: Workers) -> None:
+    from ibook.edges.online_store import OnlineStore
+    from ibook.windows import decode_state
+
+    store = OnlineStore(shared_platform_settings)
+    expected = _fold(shared_platform_settings, "card", "card-1").state
+
+    def same() -> bool:
+        found = store.read_states({"card": ["card-1"]})["card"][0]
+        if found is None:
+            return False
+        state = decode_state(found)
+        state.updates_offset = expected.updates_offset
+        return encode_state(state) == encode_state(expected)
+
+    wait_until(same, 30, "the online state to equal the fold")
+
+
+def test_flushed_redis_means_no_features_until_the_store_is_whole_again(
+    shared_platform_settings: Settings, workers: Workers
+) -> None:
+    from ibook.edges.online_store import OnlineStore
+
+    store = OnlineStore(shared_platform_settings)
+    with Redis.from_url(shared_platform_settings.redis_url) as client:
+        client.flushall()
+    wait_until(lambda: None not in store.read_heartbeats(shared_platform_settings.partitions), 30, "heartbeats")
+    assert store.read_states({"card": ["card-1"], "event": ["event-1"]})["card"][0] is not None
+
+
+def test_workers_stop_cleanly_on_sigterm(shared_platform_settings: Settings, workers: Workers) -> None:
+    for worker in workers.values():
+        assert worker.stop() == 0
+        worker.start()
