@@ -12,12 +12,14 @@ from ibook.edges.fraud_model import CALIBRATION_ATTRIBUTE, HASH_ATTRIBUTE, Calib
 from ibook.features import FEATURE_NAMES, FEATURE_NAMES_HASH
 from training.dataset import Frame
 
+N_THREADS = 1
+"""Rows of a bootstrap take a second either way; on busy cores two threads wait for each other ten times as long."""
 MAX_TREES = 250
 PATIENCE = 40
 """Trees without progress on the validation rows after which fitting stops."""
 PARAMETERS: dict[str, Any] = {
     "objective": "binary:logistic", "eval_metric": "logloss", "tree_method": "hist", "max_depth": 5, "eta": 0.05,
-    "subsample": 0.7, "colsample_bytree": 0.5, "min_child_weight": 2.0, "gamma": 0.2, "nthread": 2,
+    "subsample": 0.7, "colsample_bytree": 0.5, "min_child_weight": 2.0, "gamma": 0.2, "nthread": N_THREADS,
 }  # fmt: skip
 UNUSED = ("event_attempts_5m", "event_attempts_1h", "event_views_5m", "hour_of_day")
 """Left out of a bootstrap model: how busy a simulated past is, and when its few attacks fell, says nothing about the
@@ -76,7 +78,7 @@ def _matrix(frame: Frame) -> Any:
 
     features = frame.features.copy()
     features[:, [FEATURE_NAMES.index(name) for name in UNUSED]] = np.nan  # all missing: no tree can split on it
-    return DMatrix(features, frame.is_fraud.astype(np.float32), feature_names=list(FEATURE_NAMES), nthread=2)
+    return DMatrix(features, frame.is_fraud.astype(np.float32), feature_names=list(FEATURE_NAMES), nthread=N_THREADS)
 
 
 def fit_platt(margins: NDArray[np.float64], is_fraud: NDArray[np.bool_], *, n_steps: int = 50) -> Calibration:

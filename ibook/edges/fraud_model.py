@@ -61,7 +61,7 @@ class GoldenSet(Struct, frozen=True, kw_only=True):
 
     def matrix(self) -> NDArray[np.float32]:
         """The rows, shape ``(n, k)``."""
-        return np.array(self.rows, dtype=np.float32).reshape(len(self.rows), -1)
+        return np.array(self.rows, dtype=np.float32)
 
 
 class FraudModel:
@@ -108,6 +108,8 @@ def _booster(payload: bytes, path: Path) -> tuple[Any, Calibration]:
     from xgboost import Booster
     from xgboost.core import XGBoostError
 
+    if not payload.startswith(b"{L"):  # how XGBoost begins a UBJSON object; an empty buffer would abort the process
+        raise ModelUnavailable(f"Model {path} is not one XGBoost can read.")
     booster = Booster()
     try:
         booster.load_model(bytearray(payload))
@@ -123,9 +125,10 @@ def _booster(payload: bytes, path: Path) -> tuple[Any, Calibration]:
 
 
 def _check_golden(model: FraudModel, golden: GoldenSet, path: Path) -> None:
-    matrix = golden.matrix()
-    if matrix.shape != (len(golden.scores), len(FEATURE_NAMES)) or not golden.scores:
+    fits = len(golden.rows) == len(golden.scores) and all(len(row) == len(FEATURE_NAMES) for row in golden.rows)
+    if not fits or not golden.rows:
         raise ModelUnavailable(f"The golden set of {path} does not fit the model.")
+    matrix = golden.matrix()
     scores = model.score(matrix)
     off = float(np.max(np.abs(scores - np.array(golden.scores)))) if scores.shape == (len(matrix),) else float("inf")
     if not off <= GOLDEN_TOLERANCE:  # also catches NaN

@@ -1,0 +1,257 @@
+"""What is decided, and why: rules first, then the score; nothing large passes unseen; exploration stays in its box."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from ibook.errors import ConfigurationError
+from ibook.features import FEATURE_NAMES
+from ibook.fraud import REASONS, Decision, decide, draw_of, reasons
+from ibook.messages import Posture
+from ibook.rules import DEFAULT_POLICY_PATH, UNSCORED_POSTURES, load_policy, parse_policy
+
+POLICY = load_policy()
+TEXT = DEFAULT_POLICY_PATH.read_text()
+NO_LUCK = 0.999
+QUIET = {
+    "amount_minor": 9_000, "n_tickets": 2, "amount_per_ticket_minor": 4_500, "account_age_seconds": 3e7,
+    "country_mismatch": 0, "hour_of_day": 18, "card_attempts_1m": 1, "card_attempts_1h": 1, "device_attempts_1m": 1,
+    "device_distinct_cards_1h": 1, "card_distinct_users_24h": 1, "device_first_seen_age_seconds": 1e6,
+    "card_decline_ratio_1h": 0.0, "user_login_failures_1h": 0,
+}  # fmt: skip
+
+
+def vector(**changed: float) -> NDArray[np.float32]:
+    values = np.full(len(FEATURE_NAMES), np.nan, dtype=np.float32)
+    for name, value in (QUIET | changed).items():
+        values[FEATURE_NAMES.index(name)] = value
+    return values
+
+
+def decided(score: float | None, posture: Posture = "normal", draw: float = NO_LUCK, **changed: float) -> Decision:
+    return decide(score, vector(**changed), POLICY, posture, draw)
+
+
+# ------------------------------------------------------------------------------------------------------------- scores
+@pytest.mark.parametrize(
+    ("score", "action", "band"),
+    [(0.0, "approve", "low"), (0.0999, "approve", "low"), (0.1, "review", "elevated"), (0.25, "challenge", "high"),
+     (0.6, "decline", "highest"), (1.0, "decline", "highest")],
+)  # fmt: skip
+def test_thresholds_are_reached_at_their_value(score: float, action: str, band: str) -> None:
+    decision = decided(score)
+    assert (decision.action, decision.score_band, decision.rules) == (action, band, ())
+
+
+def test_threshold_is_the_highest_one_reached_or_the_lowest_when_none_was() -> None:
+    assert [decided(score).threshold for score in (0.01, 0.1, 0.3, 0.9)] == [0.1, 0.1, 0.25, 0.6]
+
+
+@given(st.floats(0, 1))
+def test_stale_features_are_never_decided_more_mildly(score: float) -> None:
+    severity = ("approve", "review", "challenge", "decline")
+    stale, normal = decided(score, "stale_features"), decided(score, "normal")
+    assert severity.index(stale.action) >= severity.index(normal.action)
+    assert stale.score_band == normal.score_band  # a band means the same in every posture
+
+
+@given(score=st.floats(0, 1), more=st.floats(0, 1))
+def test_a_higher_score_is_never_decided_more_mildly(score: float, more: float) -> None:
+    severity = ("approve", "review", "challenge", "decline")
+    low, high = sorted((score, more))
+    assert severity.index(decided(low).action) <= severity.index(decided(high).action)
+
+
+@pytest.mark.parametrize("posture", UNSCORED_POSTURES)
+def test_a_score_without_its_posture_is_a_mistake(posture: Posture) -> None:
+    with pytest.raises(ValueError, match=f"posture {posture} has no score"):
+        decided(0.5, posture)
+    with pytest.raises(ValueError, match="posture normal needs a score"):
+        decided(None, "normal")
+
+
+# -------------------------------------------------------------------------------------------------------------- rules
+@pytest.mark.parametrize(
+    ("changed", "rule", "action"),
+    [
+        ({"card_attempts_1m": 6}, "card_burst", "decline"),
+        ({"card_attempts_1h": 5, "card_decline_ratio_1h": 0.75}, "card_retried_after_declines", "decline"),
+        ({"device_distinct_cards_1h": 5}, "device_many_cards", "decline"),
+        ({"device_attempts_1m": 6}, "device_burst", "challenge"),
+        (
+            {"user_account_change_age_seconds": 600, "device_first_seen_age_seconds": 90},
+            "account_changed_new_device",
+            "challenge",
+        ),
+        ({"user_login_failures_1h": 3, "device_first_seen_age_seconds": 90}, "password_guessed", "challenge"),
+        ({"card_distinct_users_24h": 3}, "card_shared", "review"),
+    ],
+)
+def test_each_rule_is_hit_where_its_clauses_begin_to_hold(changed: dict[str, Any], rule: str, action: str) -> None:
+    decision = decided(0.0, **changed)
+    assert (decision.rules, decision.action) == ((rule,), action)
+    for name in changed:  # and not when any one of them is missing
+        assert decided(0.0, **(changed | {name: float("nan")})).rules == ()
+
+
+def test_a_block_outweighs_a_low_score_and_every_hit_is_named_the_harshest_first() -> None:
+    decision = decided(0.01, card_distinct_users_24h=4, device_attempts_1m=9, card_attempts_1m=9)
+    assert decision.action == "decline"
+    assert decision.rules == ("card_burst", "device_burst", "card_shared")
+
+
+def test_a_mild_rule_never_softens_a_decline_by_score() -> None:
+    decision = decided(0.9, draw=0.0, device_attempts_1m=6)
+    assert (decision.action, decision.explored, decision.propensity) == ("decline", False, 1.0)
+
+
+def test_a_constant_is_rounded_like_the_features_it_is_compared_with() -> None:
+    text = TEXT.replace("value = 0.75", "value = 0.7")
+    values = vector(card_attempts_1h=10, card_decline_ratio_1h=0.7)  # float32(0.7) < 0.7
+    assert decide(0.0, values, parse_policy(text, "test"), "normal", NO_LUCK).action == "decline"
+
+
+# ----------------------------------------------------------------------------------------------------------- postures
+@pytest.mark.parametrize("posture", UNSCORED_POSTURES)
+def test_without_a_score_a_large_amount_is_never_approved_silently(posture: Posture) -> None:
+    assert decided(None, posture, amount_minor=29_999).action == "approve"
+    large = decided(None, posture, amount_minor=30_000)
+    assert (large.action, large.score_band, large.threshold) == ("review", "not_scored", None)
+    assert decided(0.01, "normal", amount_minor=30_000).action == "approve"
+
+
+@pytest.mark.parametrize("posture", UNSCORED_POSTURES)
+def test_without_a_score_foreign_cards_and_new_accounts_are_looked_at(posture: Posture) -> None:
+    assert decided(None, posture, country_mismatch=1, amount_minor=10_000).action == "challenge"
+    assert decided(None, posture, account_age_seconds=3_600, amount_minor=10_000).action == "review"
+
+
+def test_without_the_store_velocity_over_own_purchases_still_counts() -> None:
+    assert decided(None, "no_features", card_attempts_1m=6).action == "decline"
+    assert decided(None, "no_features", device_distinct_cards_1h=5).rules == ("device_many_cards",)
+
+
+def test_without_the_store_nothing_rests_on_a_history_that_is_unknown() -> None:
+    fresh = {"user_account_change_age_seconds": 60.0, "device_first_seen_age_seconds": 0.0}
+    assert decided(None, "rules_only", **fresh).action == "challenge"
+    assert decided(None, "no_features", **fresh).action == "approve"
+
+
+# -------------------------------------------------------------------------------------------------------- exploration
+def test_a_lucky_decline_is_approved_and_marked() -> None:
+    lucky, unlucky = decided(0.9, draw=0.0199), decided(0.9, draw=0.02)
+    assert (lucky.action, lucky.explored, lucky.propensity, lucky.threshold) == ("approve", True, 0.02, 0.6)
+    assert (unlucky.action, unlucky.explored, unlucky.propensity) == ("decline", False, 0.02)
+
+
+@pytest.mark.parametrize("score", [0.05, 0.2, 0.5])
+def test_only_would_be_declines_are_explored(score: float) -> None:
+    decision = decided(score, draw=0.0)
+    assert (decision.explored, decision.propensity) == (False, 1.0)
+
+
+def test_large_amounts_and_rule_hits_are_never_explored() -> None:
+    bounds: list[dict[str, Any]] = [{"amount_minor": 15_001}, {"card_attempts_1m": 6}, {"card_distinct_users_24h": 3}]
+    for changed in bounds:
+        decision = decided(0.9, draw=0.0, **changed)
+        assert (decision.action, decision.explored, decision.propensity) == ("decline", False, 1.0)
+
+
+def test_an_unknown_amount_is_never_explored() -> None:
+    assert not decided(0.9, draw=0.0, amount_minor=float("nan")).explored
+
+
+def test_exploration_can_be_turned_off() -> None:
+    policy = parse_policy(TEXT.replace("share = 0.02", "share = 0.0"), "test")
+    decision = decide(0.9, vector(), policy, "normal", 0.0)
+    assert (decision.action, decision.explored, decision.propensity) == ("decline", False, 1.0)
+
+
+def test_draws_repeat_for_a_key_and_are_even_over_keys() -> None:
+    draws = np.array([draw_of(f"t-{number}", 7) for number in range(20_000)])
+    assert draw_of("t-5", 7) == draws[5] != draw_of("t-5", 8)
+    assert draws.min() >= 0.0 and draws.max() < 1.0
+    assert abs(float((draws < 0.02).mean()) - 0.02) < 0.004  # four standard errors
+    assert np.abs(np.histogram(draws, bins=10, range=(0, 1))[0] - 2_000).max() < 200
+
+
+# ------------------------------------------------------------------------------------------------------------ reasons
+def test_rules_come_first_then_the_three_codes_that_weigh_most_with_their_windows_added() -> None:
+    contributions = np.zeros(len(FEATURE_NAMES))
+    weights = {
+        "card_attempts_1m": 0.5, "card_attempts_24h": 0.4, "country_mismatch": 0.8, "amount_minor": 0.3,
+        "amount_per_ticket_minor": -0.1, "hour_of_day": 0.1, "user_views_1h": -2.0,
+    }  # fmt: skip
+    for name, weight in weights.items():
+        contributions[FEATURE_NAMES.index(name)] = weight
+    named = [(reason.code, round(reason.contribution, 9)) for reason in reasons(("card_burst",), contributions)]
+    assert named == [("card_burst", 0.0), ("card_attempts", 0.9), ("country_mismatch", 0.8), ("amount", 0.2)]
+
+
+def test_what_speaks_against_fraud_is_no_reason() -> None:
+    assert reasons((), -np.ones(len(FEATURE_NAMES))) == []
+    assert [reason.code for reason in reasons(("card_burst",), None)] == ["card_burst"]
+
+
+@pytest.mark.parametrize("name", FEATURE_NAMES)
+def test_every_feature_has_a_reason_with_a_sentence(name: str) -> None:
+    contributions = np.zeros(len(FEATURE_NAMES))
+    contributions[FEATURE_NAMES.index(name)] = 1.0
+    (reason,) = reasons((), contributions)
+    assert REASONS[reason.code].endswith(".")
+
+
+def test_every_rule_says_why() -> None:
+    assert all(POLICY.why(rule.id).endswith(".") for rule in POLICY.rules)
+
+
+# -------------------------------------------------------------------------------------------------------- policy file
+@pytest.mark.parametrize(
+    ("old", "new", "key", "fault"),
+    [
+        ("share = 0.02", "share = 0.2", "exploration.share", "<= 0.05"),
+        ("share = 0.02", "shares = 0.02", "exploration", "share"),
+        ("review = 0.10", "review = 0.4", "thresholds.normal", "review <= challenge <= decline"),
+        ("review = 0.10", 'review = "low"', "thresholds.normal.review", "float"),
+        ("review = 0.06", "review = 0.11", "thresholds.stale_features.review", "laxer"),
+        ("[thresholds.stale_features]", "[thresholds.stale]", "thresholds", "stale"),
+        ('action = "challenge"', 'action = "approve"', "rules[3].action", "approve"),
+        ('"device_attempts_1m"', '"device_attempts_1s"', "rules[3].when[0].feature", "device_attempts_1s"),
+        ('op = "eq"', 'op = "=="', "rules[8].when[0].op", "=="),
+        ("value = 6 }", "value = nan }", "rules[0].when[0].value", "finite"),
+        ('id = "device_burst"', 'id = "card_burst"', "rules[3].id", "twice"),
+        ('id = "device_burst"', 'id = "Device burst"', "rules[3].id", "matching"),
+        ("why = ", "because = ", "rules[0]", "because"),
+        ('id = "unscored_large_amount"', 'id = "unscored_large_amount"\npostures = []', "rules", "TOML"),
+        ('when = [{ feature = "amount_minor", op = "ge", value = 30_000 }]',
+         'when = [{ feature = "n_tickets", op = "ge", value = 9 }]', "rules", "large amount_minor"),
+        ('id = "account_changed_new_device"', 'id = "x"\npostures = ["no_features"]', "rules[4].postures",
+         "user_account_change_age_seconds means nothing"),
+    ],
+)  # fmt: skip
+def test_a_faulty_policy_names_file_key_and_fault(tmp_path: Path, old: str, new: str, key: str, fault: str) -> None:
+    assert old in TEXT
+    path = tmp_path / "policy.toml"
+    path.write_text(TEXT.replace(old, new, 1))
+    with pytest.raises(ConfigurationError) as refused:
+        load_policy(path)
+    message = str(refused.value)
+    assert str(path) in message
+    assert "not TOML" in message if fault == "TOML" else (f"key {key}:" in message and fault in message)
+    assert "\n" not in message
+
+
+def test_a_policy_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="can't be read"):
+        load_policy(tmp_path / "nowhere.toml")
+
+
+def test_an_edited_policy_has_another_version_even_under_the_same_number() -> None:
+    edited = parse_policy(TEXT.replace("value = 6", "value = 7", 1), "test")
+    assert edited.version != POLICY.version
+    assert edited.version.split("+")[0] == POLICY.version.split("+")[0] == "1"

@@ -1,0 +1,230 @@
+"""An artefact decides only after it has proved itself; a bad one changes nothing."""
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from ibook.edges.champion import Champion, load_model
+from ibook.edges.fraud_model import (
+    CALIBRATION_ATTRIBUTE,
+    GOLDEN_FILE,
+    HASH_ATTRIBUTE,
+    METADATA_FILE,
+    Calibration,
+    GoldenSet,
+    ModelMetadata,
+)
+from ibook.errors import ModelUnavailable
+from ibook.features import FEATURE_NAMES, FEATURE_NAMES_HASH
+from ibook.messages import ModelReleased
+from tests.unit.test_training_train import TEST, TRAINED, TRAINING, VALIDATION
+from training.artefact import write_artefact
+from training.train import Trained, train
+
+OTHER = train(TRAINING, VALIDATION, seed=99)
+
+
+def metadata(trained: Trained) -> ModelMetadata:
+    return ModelMetadata(
+        model="fraud", version=trained.model.version, sha256=trained.sha256, feature_names=list(FEATURE_NAMES),
+        feature_names_hash=FEATURE_NAMES_HASH, calibration=trained.calibration, trained_from="", trained_until="",
+        seed=3, rows={}, metrics={}, thresholds={},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def artefact(tmp_path: Path) -> Path:
+    return write_artefact(tmp_path / "models", metadata(TRAINED), TRAINED, TEST)
+
+
+def released(trained: Trained, **changed: str) -> ModelReleased:
+    fields = {
+        "version": trained.model.version, "artefact": f"fraud/{trained.model.version}/model.ubj",
+        "sha256": trained.sha256, "feature_names_hash": FEATURE_NAMES_HASH, "model": "fraud",
+    }  # fmt: skip
+    return ModelReleased(message_id="r", occurred_at=datetime(2026, 1, 1, tzinfo=UTC), **(fields | changed))
+
+
+# ------------------------------------------------------------------------------------------------------------ loading
+def test_a_loaded_model_scores_and_explains_like_the_one_that_was_saved(artefact: Path) -> None:
+    model = load_model(artefact, TRAINED.sha256)
+    assert np.array_equal(model.score(TEST.features), TRAINED.model.score(TEST.features))
+    assert np.array_equal(model.contributions(TEST.features[:9]), TRAINED.model.contributions(TEST.features[:9]))
+    assert (model.version, model.sha256) == (TRAINED.model.version, TRAINED.sha256)
+
+
+def test_scores_do_not_hang_on_the_batch_a_row_is_in(artefact: Path) -> None:
+    model = load_model(artefact, TRAINED.sha256)
+    together = model.score(TEST.features[:64])
+    assert np.array_equal(together, [model.score(TEST.features[i : i + 1])[0] for i in range(64)])
+
+
+def rehashed(path: Path, change: Callable[[dict[str, str]], object]) -> str:
+    """The model with changed attributes under its own, correct hash."""
+    from xgboost import Booster
+
+    booster = Booster(model_file=str(path))
+    attributes = dict(booster.attributes())
+    change(attributes)
+    booster.set_attr(**{name: attributes.get(name) for name in (HASH_ATTRIBUTE, CALIBRATION_ATTRIBUTE)})
+    booster.save_model(path)
+    return sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_wrong_hash_is_refused(artefact: Path) -> None:
+    with pytest.raises(ModelUnavailable, match="has SHA-256"):
+        load_model(artefact, OTHER.sha256)
+
+
+def test_one_flipped_byte_is_refused(artefact: Path) -> None:
+    payload = bytearray(artefact.read_bytes())
+    payload[len(payload) // 2] ^= 1
+    artefact.write_bytes(payload)
+    with pytest.raises(ModelUnavailable, match="has SHA-256"):
+        load_model(artefact, TRAINED.sha256)
+
+
+@pytest.mark.parametrize("payload", [b"", b"{", b"no model at all", b"{L" + bytes(500)])
+def test_a_file_that_is_no_model_is_refused_even_with_its_own_hash(artefact: Path, payload: bytes) -> None:
+    artefact.write_bytes(payload)
+    with pytest.raises(ModelUnavailable) as refused:
+        load_model(artefact, sha256(payload).hexdigest())
+    assert "\n" not in str(refused.value)
+
+
+def test_a_cut_off_file_is_refused_even_with_its_own_hash(artefact: Path) -> None:
+    payload = artefact.read_bytes()[:-200]
+    artefact.write_bytes(payload)
+    with pytest.raises(ModelUnavailable, match="not one XGBoost can read"):
+        load_model(artefact, sha256(payload).hexdigest())
+
+
+def test_other_features_are_refused(artefact: Path) -> None:
+    digest = rehashed(artefact, lambda attributes: attributes.update({HASH_ATTRIBUTE: "0123456789abcdef"}))
+    with pytest.raises(ModelUnavailable, match="was trained on features 0123456789abcdef"):
+        load_model(artefact, digest)
+
+
+def test_a_missing_calibration_is_refused(artefact: Path) -> None:
+    digest = rehashed(artefact, lambda attributes: attributes.pop(CALIBRATION_ATTRIBUTE))
+    with pytest.raises(ModelUnavailable, match="calibration"):
+        load_model(artefact, digest)
+
+
+def test_scores_off_the_golden_set_are_refused(artefact: Path) -> None:
+    golden = msgspec.json.decode(artefact.with_name(GOLDEN_FILE).read_bytes(), type=GoldenSet)
+    scores = [*golden.scores[:-1], golden.scores[-1] + 2e-6]
+    artefact.with_name(GOLDEN_FILE).write_bytes(msgspec.json.encode(GoldenSet(rows=golden.rows, scores=scores)))
+    with pytest.raises(ModelUnavailable, match="golden set"):
+        load_model(artefact, TRAINED.sha256)
+
+
+@pytest.mark.parametrize("golden", [GoldenSet(rows=[], scores=[]), GoldenSet(rows=[[1.0]], scores=[0.5])])
+def test_a_golden_set_that_proves_nothing_is_refused(artefact: Path, golden: GoldenSet) -> None:
+    artefact.with_name(GOLDEN_FILE).write_bytes(msgspec.json.encode(golden))
+    with pytest.raises(ModelUnavailable, match="golden set"):
+        load_model(artefact, TRAINED.sha256)
+
+
+@pytest.mark.parametrize("name", [METADATA_FILE, GOLDEN_FILE, "model.ubj"])
+def test_a_missing_or_garbled_file_is_refused(artefact: Path, name: str) -> None:
+    artefact.with_name(name).unlink()
+    with pytest.raises(ModelUnavailable, match=name):
+        load_model(artefact, TRAINED.sha256)
+    if name != "model.ubj":
+        artefact.with_name(name).write_bytes(b'{"rows": 1')
+        with pytest.raises(ModelUnavailable, match=name):
+            load_model(artefact, TRAINED.sha256)
+
+
+def test_an_extreme_calibration_neither_warns_nor_leaves_the_unit_interval() -> None:
+    scores = Calibration(1e6, 0.0).apply(np.array([-500.0, 0.0, 500.0]))
+    assert scores.tolist() == [0.0, 0.5, 1.0]
+
+
+def test_an_artefact_written_again_replaces_the_old_one_and_leaves_nothing_behind(artefact: Path) -> None:
+    models = artefact.parents[2]
+    assert write_artefact(models, metadata(TRAINED), TRAINED, TEST) == artefact
+    assert [path.name for path in artefact.parents[1].iterdir()] == [TRAINED.model.version]
+    load_model(artefact, TRAINED.sha256)
+
+
+# ------------------------------------------------------------------------------------------------------------- champion
+@pytest.fixture
+def champion(artefact: Path) -> Champion:
+    write_artefact(artefact.parents[2], metadata(OTHER), OTHER, TEST)
+    return Champion(artefact.parents[2], "fraud")
+
+
+def version_of(champion: Champion) -> str | None:
+    return champion.model.version if champion.model else None
+
+
+def test_the_newest_release_decides_and_an_older_one_can_be_released_again(champion: Champion) -> None:
+    assert champion.model is None
+    champion.apply([released(TRAINED), released(OTHER)])
+    assert version_of(champion) == OTHER.model.version
+    champion.apply([released(TRAINED)])
+    assert version_of(champion) == TRAINED.model.version
+    assert champion.refused == 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"sha256": "0" * 64}, "SHA-256"),
+        ({"feature_names_hash": "ffff"}, "needs features ffff"),
+        ({"artefact": "fraud/nowhere/model.ubj"}, "can't be read"),
+        ({"artefact": "../../etc/passwd"}, "outside the model store"),
+        ({"artefact": "s3://bucket/model.ubj"}, "can't be read"),
+        ({"version": "another"}, "not another"),
+    ],
+)
+def test_a_bad_release_is_refused_and_the_old_model_goes_on(
+    champion: Champion, changed: dict[str, str], why: str
+) -> None:
+    champion.apply([released(TRAINED)])
+    before = champion.model
+    champion.apply([released(OTHER, **changed)])
+    assert champion.model is before
+    assert champion.refused == 1
+    assert why in champion.last_refusal
+
+
+def test_a_bad_last_release_falls_back_to_the_newest_good_one(champion: Champion) -> None:
+    champion.apply([released(TRAINED), released(OTHER), released(TRAINED, sha256="0" * 64)])
+    assert (version_of(champion), champion.refused) == (OTHER.model.version, 1)
+
+
+def test_releases_of_other_models_are_left_alone(champion: Champion) -> None:
+    champion.apply([released(TRAINED), released(OTHER, model="pricing")])
+    assert (version_of(champion), champion.refused) == (TRAINED.model.version, 0)
+
+
+def test_a_model_is_swapped_beneath_threads_that_score(champion: Champion) -> None:
+    champion.apply([released(TRAINED)])
+    expected = {trained.model.version: trained.model.score(TEST.features) for trained in (TRAINED, OTHER)}
+    wrong: list[str] = []
+    stop = threading.Event()
+
+    def score() -> None:
+        while not stop.is_set():
+            model = champion.model
+            if model is None or not np.array_equal(model.score(TEST.features), expected[model.version]):
+                wrong.append("a score of no model")
+
+    threads = [threading.Thread(target=score) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for turn in range(20):
+        champion.apply([released(OTHER if turn % 2 == 0 else TRAINED)])
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
