@@ -9,6 +9,7 @@ import pytest
 from ibook.edges import kafka_admin
 from ibook.settings import Settings, load_settings
 from infra.local.backends import Parts, local_parts
+from infra.local.containers import docker_answers
 
 
 @pytest.fixture(scope="session")
@@ -53,3 +54,21 @@ def _empty_platform(parts: Parts, wipe: Callable[[Settings], None], data_dir: Pa
     settings = parts.settings(Settings(data_dir=data_dir))
     wipe(settings)
     return settings
+
+
+_NO_DOCKER = pytest.StashKey[int]()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect what needs a Docker engine where none answers; the closing lines say so."""
+    needing = [item for item in items if item.get_closest_marker("docker")]
+    if needing and not docker_answers():
+        config.stash[_NO_DOCKER] = len(needing)
+        config.hook.pytest_deselected(items=needing)
+        items[:] = [item for item in items if item not in needing]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what was left out."""
+    if count := config.stash.get(_NO_DOCKER, 0):
+        terminalreporter.write_line(f"No Docker engine answers: {count} Docker-only tests were deselected.")

@@ -1,4 +1,7 @@
-"""`python -m infra.local`: run Kafka and Redis until Ctrl-C, and print how to reach them; `… fetch`: only download."""
+"""`python -m infra.local`: run Kafka and Redis until Ctrl-C, and print how to reach them.
+
+`… fetch` only downloads Kafka; `… prepare` makes topics, Feast's registry and a first model where the settings say.
+"""
 
 import argparse
 import contextlib
@@ -10,18 +13,21 @@ from ibook.errors import IbookError
 from ibook.settings import load_settings
 from infra.local.backends import local_parts
 from infra.local.jars import kafka_jars
+from infra.local.jobs import prepare
 from infra.local.processes import interrupt_on_signals
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit code 0, or 2 with one sentence on stderr."""
     parser = argparse.ArgumentParser(prog="python -m infra.local", description=__doc__)
-    parser.add_argument("command", nargs="?", choices=("run", "fetch"), default="run")
+    parser.add_argument("command", nargs="?", choices=("run", "fetch", "prepare"), default="run")
     parser.add_argument("--data-dir", type=Path, help="where data and logs go (default: IBOOK_DATA_DIR/parts)")
     arguments = parser.parse_args(argv)
     try:
         if arguments.command == "fetch":
             kafka_jars()
+        elif arguments.command == "prepare":
+            prepare(load_settings(), print)
         else:
             run(arguments.data_dir)
     except IbookError as error:

@@ -29,25 +29,27 @@ def start_detached(settings: Settings, command: Sequence[str], *, say: Callable[
         log.parent.mkdir(parents=True, exist_ok=True)
         tail = LogTail(log, 0)
         process = _launch(command, log)
+    held: list[str] = []  # the last line may turn out to be the reason it ended
     try:
         while not wait_until(lambda: _is_ready(settings.data_dir, process), timeout_seconds=0.5):
-            _relay(tail, say)
+            held = _relay([*held, *tail.new_lines()], say)
     except BaseException:  # also Ctrl-C: who asked for it no longer wants it
         process.terminate()
         process.wait()
         raise
+    held = _relay([*held, *tail.new_lines()], say)
     if process.poll() is not None:
-        *before, last = tail.new_lines() or ["no output"]
-        for line in before:
-            say(line)
-        raise ConfigurationError(last)
-    _left_running.append(process)
-    _relay(tail, say)
-
-
-def _relay(tail: LogTail, say: Callable[[str], None]) -> None:
-    for line in tail.new_lines():
+        raise ConfigurationError(held[0] if held else f"It ended without a word: see {log}.")
+    for line in held:
         say(line)
+    _left_running.append(process)
+
+
+def _relay(lines: list[str], say: Callable[[str], None]) -> list[str]:
+    """Say all but the last, which is returned."""
+    for line in lines[:-1]:
+        say(line)
+    return lines[-1:]
 
 
 def _launch(command: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":

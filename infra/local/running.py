@@ -9,8 +9,6 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.request import urlopen
 
-from ibook.edges import kafka_admin
-from ibook.edges.feast_apply import apply_feature_repo
 from ibook.settings import Settings
 from infra.local import backends, jobs, processes, state
 from infra.local.kafka import LocalKafka
@@ -68,7 +66,7 @@ class Platform:
 
     def metrics_url(self, name: str) -> str:
         """Where Prometheus finds the metrics of a worker."""
-        return f"http://127.0.0.1:{self._metrics[name]}/metrics"
+        return f"http://127.0.0.1:{self._metrics.get(name, self.settings.serving_port)}/metrics"
 
     def restart(self, name: str, *, timeout_seconds: float = READY_SECONDS) -> None:
         """End one in order, start it again, and wait until it is ready. Raises ConfigurationError."""
@@ -97,19 +95,12 @@ class Platform:
             parts={task.name: self._part(task) for task in list(self._supervisor.tasks.values())},
         )
 
-    def start_parts(self, parts: Sequence[LocalKafka | LocalRedis], *, prepare: bool) -> None:
-        """Start Kafka and Redis and, at the same time, what needs neither; then what needs them."""
-        self._say("Starting Kafka and Redis.")
-        with ThreadPoolExecutor(len(parts) + 1) as pool:
-            registry = pool.submit(apply_feature_repo, self.settings) if prepare else None
-            for part, started in [(part, pool.submit(part.start)) for part in parts]:
-                self._supervisor.add(Task(part.name, part.launch, part.ready, child=started.result()))
-            if prepare:
-                kafka_admin.apply_topics(self.settings)
-                if jobs.release_bootstrap_model(self.settings):
-                    self._say("A first fraud model was trained and released.")
-            if registry is not None:
-                registry.result()
+    def start_parts(self, parts: Sequence[LocalKafka | LocalRedis]) -> None:
+        """Start Kafka and Redis, both at the same time."""
+        self._say("Starting Kafka and Redis." if parts else "Kafka and Redis are there already.")
+        with ThreadPoolExecutor(max(1, len(parts))) as pool:
+            for part, child in zip(parts, pool.map(lambda part: part.start(), parts), strict=True):
+                self._supervisor.add(Task(part.name, part.launch, part.ready, child=child))
         self._supervisor.start()
 
     def start_workers(self, workers: Sequence[Worker]) -> None:
@@ -129,7 +120,7 @@ class Platform:
         ready_file = state.run_dir(self.settings.data_dir) / f"{worker.name}.ready"
         ours = {
             "IBOOK_READY_FILE": str(ready_file),
-            "IBOOK_METRICS_PORT": str(self._metrics[worker.name]),
+            "IBOOK_METRICS_PORT": str(self._metrics.get(worker.name, 0)),
             "PYTHONUNBUFFERED": "1",
         }
 
@@ -149,7 +140,7 @@ class Platform:
             pid=self.pid(task.name),
             restarts=task.restarts,
             log=str(self.log(task.name)),
-            metrics_url=self.metrics_url(task.name) if task.name in self._metrics else "",
+            metrics_url="" if task.name in _PARTS else self.metrics_url(task.name),
         )
 
     def _write_state(self) -> None:
@@ -193,9 +184,12 @@ def running_platform(
         if fresh:
             state.empty_data_dir(data_dir, tuple(keep))
         settings, ours = _plan(stack, settings, ports)
-        platform = Platform(settings, {worker.name: processes.free_port() for worker in workers}, say)
+        metrics = {worker.name: processes.free_port() for worker in workers if not worker.ready_path}
+        platform = Platform(settings, metrics, say)
         stack.callback(platform.stop)
-        platform.start_parts(ours, prepare=prepare)
+        platform.start_parts(ours)
+        if prepare:
+            jobs.prepare(settings, say)
         platform.start_workers(workers)
         platform.ready_after(time.monotonic() - began)
         yield platform

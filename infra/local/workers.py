@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 class Worker:
     """A process of ours: `python -m …`.
 
-    It says that it is ready by touching the file that IBOOK_READY_FILE names, or, when `ready_path` is set, by
-    answering 200 there on the serving port.
+    It says that it is ready by touching the file that IBOOK_READY_FILE names, and shows its metrics on
+    IBOOK_METRICS_PORT; one with a `ready_path` answers 200 there on the serving port, which has its metrics too.
     """
 
     name: str

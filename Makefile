@@ -1,0 +1,67 @@
+# Everything here runs on a machine that has Python 3.11 or 3.12, make and a network; nothing is installed outside
+# .venv and the user's cache. pip asks the index that the machine's own pip configuration names.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+ARGS ?=
+
+PYTHON ?= $(shell for name in python3.12 python3.11 python3; do \
+	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$name && break; \
+	done)
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+KAFKA := .venv/.kafka
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header pyproject.toml
+
+.PHONY: help demo test check bench up down logs clean lock setup
+
+help:  ## Show this
+	@echo "usage: make TARGET [ARGS=…]"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+demo: $(INSTALLED) $(KAFKA)  ## Start everything, let a shop sell for a minute, watch verdicts and prices, stop everything
+	$(BIN)/ibook demo $(ARGS)
+
+test: $(INSTALLED) $(KAFKA)  ## Run all tests on a real Kafka and a real Redis
+	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+
+check: $(INSTALLED)  ## Lint, format, types, layers, compose file
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+bench: $(INSTALLED) $(KAFKA)  ## Measure verdict latency and throughput on the whole local platform
+	$(BIN)/python -m bench verdicts $(ARGS)
+
+up: $(INSTALLED) $(KAFKA)  ## Start the platform in the background
+	$(BIN)/ibook up --detach $(ARGS)
+
+down: $(INSTALLED)  ## Stop it
+	$(BIN)/ibook down $(ARGS)
+
+logs: $(INSTALLED)  ## Follow its logs
+	$(BIN)/ibook logs --follow $(ARGS)
+
+clean:  ## Stop the platform, delete its data, the virtual environment and caches
+	@if [ -x $(BIN)/ibook ]; then $(BIN)/ibook down; fi
+	rm -rf .ibook .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage
+
+lock: $(INSTALLED)  ## Write requirements/ anew from pyproject.toml
+	$(COMPILE) --extra dev -o requirements/dev.txt
+	$(COMPILE) --no-annotate -c requirements/dev.txt -o requirements/runtime.txt
+
+setup: $(INSTALLED) $(KAFKA)  ## Install everything, run nothing
+
+# The lock is complete, so nothing is resolved (--no-deps): what pyproject.toml overrides stays out.
+$(INSTALLED): requirements/dev.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or 3.12 was found: install one, or name it (make PYTHON=…)."; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv \
+		|| { rm -rf .venv; echo "$(PYTHON) can't make a virtual environment: install its venv module."; exit 2; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+$(KAFKA): $(INSTALLED) infra/local/jars.py
+	$(BIN)/python -m infra.local fetch
+	@touch $@
