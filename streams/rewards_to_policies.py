@@ -70,33 +70,25 @@ class Learner:
         """Fold a batch and acknowledge it."""
         async with self._lock:
             ours = [event for event in batch if self._is_ours(event)]
-            rejected = await self._fold(ours)
+            rewards, rejected = _sort(ours)
+            await self._fold(rewards)
             await publish_dead_letters(self._app, rejected, clock=self._clock)
             acknowledge(ours)
 
     def _is_ours(self, event: Event) -> bool:
         return event.message.partition in self._held and event.message.generation_id == generation(self._app)
 
-    async def _fold(self, events: Sequence[Event]) -> list[tuple[Event, InvalidMessage]]:
-        rejected: list[tuple[Event, InvalidMessage]] = []
+    async def _fold(self, rewards: Sequence[tuple[int, PriceReward]]) -> None:
         changed: dict[int, dict[str, EventSums]] = {}
-        for event in events:
-            try:
-                reward: PriceReward = decode(event.message.value, PriceReward)
-            except InvalidMessage as error:
-                rejected.append((event, error))
-                continue
-            partition = event.message.partition
+        for partition, reward in rewards:
             sums = changed.setdefault(partition, {})
-            known = sums.setdefault(
-                reward.event_id, sums.get(reward.event_id) or self._sums(partition, reward.event_id)
-            )
-            fold(known, reward, self._rules.half_life_seconds)
+            if reward.event_id not in sums:
+                sums[reward.event_id] = self._sums(partition, reward.event_id)
+            fold(sums[reward.event_id], reward, self._rules.half_life_seconds)
         for partition, each in changed.items():
             await self._table.write(partition, {event_id.encode(): pack_state(sums) for event_id, sums in each.items()})
             for event_id in each:
                 self._up_to_date.pop(event_id, None)
-        return rejected
 
     def _sums(self, partition: int, event_id: str) -> EventSums:
         stored = self._table.get(partition, event_id.encode())
@@ -141,17 +133,23 @@ class Learner:
         metrics.POLICIES.inc()
 
 
-async def check_listings(app: AppT, batch: list[Event], clock: Clock) -> None:
-    """Dead-letter the listings nobody can read, once; those who use them leave them out."""
+def _sort(events: Sequence[Event]) -> tuple[list[tuple[int, PriceReward]], list[tuple[Event, InvalidMessage]]]:
+    """The rewards of a batch with their partitions, and what nobody can read.
+
+    Listings are looked at for that alone: they are read elsewhere, by every process, and dead-lettered here, once.
+    """
+    rewards: list[tuple[int, PriceReward]] = []
     rejected: list[tuple[Event, InvalidMessage]] = []
-    for event in batch:
+    for event in events:
+        payload = event.message.value
         try:
-            if event.message.value:  # none: the listing was deleted
-                decode(event.message.value, EventListed)
+            if event.message.topic == PRICE_REWARDS.name:
+                rewards.append((event.message.partition, decode(payload, PriceReward)))
+            elif payload:  # none: the listing was deleted
+                decode(payload, EventListed)
         except InvalidMessage as error:
             rejected.append((event, error))
-    await publish_dead_letters(app, rejected, clock=clock)
-    acknowledge(batch)
+    return rewards, rejected
 
 
 def create(settings: Settings, clock: Clock | None = None) -> faust.App:
@@ -175,16 +173,9 @@ def create(settings: Settings, clock: Clock | None = None) -> faust.App:
     async def _take_over(sender: AppT, **_: object) -> None:
         await learner.take_over(assigned_partitions(app, PRICE_REWARDS.name))
 
-    @app.agent(raw_topic(app, PRICE_REWARDS.name), concurrency=1)
+    @app.agent(raw_topic(app, PRICE_REWARDS.name, EVENT_LISTINGS.name), concurrency=1)
     async def rewards_to_policies(stream: Stream) -> None:
         await each_batch(stream, learner.handle)
-
-    @app.agent(raw_topic(app, EVENT_LISTINGS.name), concurrency=1)
-    async def listings_to_dead_letters(stream: Stream) -> None:
-        async def _check(batch: list[Event]) -> None:
-            await check_listings(app, batch, clock)
-
-        await each_batch(stream, _check)
 
     every(app, settings.policy_seconds, learner.publish_policies)
     return app
