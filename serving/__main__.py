@@ -1,5 +1,6 @@
 """`python -m serving`: the price API on `IBOOK_SERVING_HOST` and `IBOOK_SERVING_PORT` until it is told to stop."""
 
+import gc
 import socket
 import sys
 from ipaddress import ip_address
@@ -52,6 +53,7 @@ def main() -> int:
         return 2
     config = uvicorn.Config(create_app(settings), log_level="warning", access_log=False, loop="uvloop",
                             http="httptools", ws="none", timeout_graceful_shutdown=5)  # fmt: skip
+    gc.freeze()  # what is imported stays: the collector need not walk it while requests wait
     with listener:
         uvicorn.Server(config).run(sockets=[listener])
     return 0

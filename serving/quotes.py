@@ -27,22 +27,25 @@ router = APIRouter(prefix="/v1", tags=["prices"])
 
 
 class Remembered:
-    """Quotes given for an idempotency key, until they expire; the oldest make room."""
+    """Quotes given for an idempotency key, until they expire; the oldest make room.
+
+    Kept as JSON: a hundred thousand live objects would make Python's garbage collector stop requests for long.
+    """
 
     def __init__(self, room: int = REMEMBERED_KEYS) -> None:
         self._room = room
-        self._quotes: OrderedDict[tuple[str, str, str], QuoteResponse] = OrderedDict()
+        self._quotes: OrderedDict[tuple[str, str, str], tuple[datetime, str]] = OrderedDict()
 
     def find(self, request: QuoteRequest, now: datetime) -> QuoteResponse | None:
         """The quote given for the same request, if it is still valid."""
-        given = self._quotes.get(self._key(request))
-        return given if given is not None and now < given.expires_at else None
+        expires_at, quote = self._quotes.get(self._key(request), (now, ""))
+        return QuoteResponse.model_validate_json(quote) if now < expires_at else None
 
     def add(self, request: QuoteRequest, quote: QuoteResponse) -> None:
         """Remember a quote when the request has a key."""
         if request.idempotency_key is None:
             return
-        self._quotes[self._key(request)] = quote
+        self._quotes[self._key(request)] = quote.expires_at, quote.model_dump_json()
         if len(self._quotes) > self._room:
             self._quotes.popitem(last=False)
 
