@@ -4,6 +4,7 @@ The verdict log is the deduplication state; the purchases between the heartbeat 
 the online store does not have yet.
 """
 
+import time
 from collections.abc import Iterator
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
@@ -100,13 +101,15 @@ def _read(consumer: Consumer, topic: str, partition: int, start: int, end: int) 
         return
     consumer.assign([TopicPartition(topic, partition, start)])
     position = start
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while position < end:
-        messages = consumer.consume(10_000, timeout=TIMEOUT_SECONDS)
-        if not messages:
-            raise KafkaException(f"{topic}:{partition} stays silent at offset {position} of {end}")
-        for message in messages:
+        # `consume` waits for all 10,000 or its timeout, so the timeout is what a short read costs.
+        for message in consumer.consume(10_000, timeout=0.05):
             if message.error():
                 raise KafkaException(message.error())
+            deadline = time.monotonic() + TIMEOUT_SECONDS
             position = (message.offset() or 0) + 1
             if position <= end:
                 yield message
+        if time.monotonic() > deadline:
+            raise BrokerUnavailable(f"{topic}:{partition} stays silent at offset {position} of {end}.")

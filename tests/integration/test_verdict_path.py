@@ -111,7 +111,7 @@ def test_unreadable_purchases_go_to_dead_letters_and_the_stream_goes_on(
 ) -> None:
     before = len(reasons(shared_platform_settings))
     client = producer(shared_platform_settings)
-    naive = codec.encode(purchase("naive")).replace(b"Z", b"")
+    naive = codec.encode(purchase("naive", key="naive")).replace(b"Z", b"")
     for payload in (b"{", b"null", naive, b'{"type":"purchase_requested.v9"}', b"x" * 70_000, b"\xff\xfe"):
         client.produce(TICKET_PURCHASES.name, payload, b"card-bad")
     client.produce(TICKET_PURCHASES.name, b"{", b"card-bad", headers=[("transaction_id", b"unreadable-1")])
