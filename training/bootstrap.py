@@ -111,7 +111,7 @@ def _train(training: Frame, validation: Frame, seed: int) -> Trained:
     try:
         return train(training, validation, seed=seed)
     except ValueError as error:
-        raise ConfigurationError(f"The history can't be learned from: {error}; ask for more purchases.") from error
+        raise ConfigurationError(f"The history can't be learned from: {error}.") from error
 
 
 def _metadata(

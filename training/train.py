@@ -17,6 +17,8 @@ N_THREADS = 1
 MAX_TREES = 250
 PATIENCE = 40
 """Trees without progress on the validation rows after which fitting stops."""
+LEAST_FRAUDS = {"training": 20, "validation": 5}
+"""Fewer than these and a model would learn accidents: rules alone are the better choice."""
 PARAMETERS: dict[str, Any] = {
     "objective": "binary:logistic", "eval_metric": "logloss", "tree_method": "hist", "max_depth": 5, "eta": 0.05,
     "subsample": 0.7, "colsample_bytree": 0.5, "min_child_weight": 2.0, "gamma": 0.2, "nthread": N_THREADS,
@@ -44,10 +46,11 @@ class Trained:
 def train(training: Frame, validation: Frame, *, seed: int, name: str = "bootstrap") -> Trained:
     """Fit on one frame, stop early and calibrate on the other, the later one.
 
-    The same rows and seed give the same bytes on one machine. Raises ValueError when a frame lacks one of the classes.
+    The same rows and seed give the same bytes on one machine. Raises ValueError when a frame holds too few frauds, or
+    nothing else.
     """
     for what, frame in (("training", training), ("validation", validation)):
-        if not 0 < int(frame.is_fraud.sum()) < len(frame):
+        if not LEAST_FRAUDS[what] <= int(frame.is_fraud.sum()) < len(frame):
             raise ValueError(f"the {what} rows hold {int(frame.is_fraud.sum())} frauds among {len(frame)}")
     booster = _fit(training, validation, seed)
     margins = booster.inplace_predict(validation.features, predict_type="margin", validate_features=False)

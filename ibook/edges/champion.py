@@ -22,6 +22,7 @@ __all__ = ["Champion", "FraudModel", "load_model"]
 
 POLL_SECONDS = 0.5
 RETRY_SECONDS = 1.0
+CLOSE_SECONDS = 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -76,10 +77,10 @@ class Champion:
                 return
 
     def close(self) -> None:
-        """Stop following. The model stays."""
+        """Stop following. The model stays; a thread that waits for an absent Kafka is left to end by itself."""
         self._stop.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(CLOSE_SECONDS)
 
     def __enter__(self) -> Self:
         """The champion itself."""

@@ -100,6 +100,25 @@ def test_a_launch_that_raises_counts_as_an_end(tmp_path: Path, monkeypatch: pyte
     assert said[0] == "kafka ended (the port is in use); it starts again in 0.01 s."
 
 
+def test_supervision_goes_on_after_an_unforeseen_error(tmp_path: Path) -> None:
+    watcher = Supervisor(said := Said())
+    one = task("one", tmp_path, "import time; time.sleep(60)")
+    answers = iter([ZeroDivisionError("unforeseen"), None])
+
+    def ready() -> bool:
+        if error := next(answers):
+            raise error
+        return True
+
+    one.ready = ready
+    watcher.add(one)
+    watcher.start()
+    assert wait_until(lambda: one.is_ready, timeout_seconds=10)
+    assert said == ["The supervisor goes on after an error: ZeroDivisionError('unforeseen')"]
+    watcher.close()
+    watcher.stop()
+
+
 def test_stopping_ends_the_obedient_and_kills_the_stubborn(tmp_path: Path) -> None:
     watcher = Supervisor(Said())
     obedient = task("obedient", tmp_path, "import time; print('up', flush=True); time.sleep(60)")
