@@ -4,9 +4,9 @@ import re
 
 from fastapi.testclient import TestClient
 
+from ibook.edges.price_snapshots import Snapshots
 from ibook.settings import Settings
 from serving.app import create_app
-from ibook.edges.price_snapshots import Snapshots
 from tests.api.test_prices import MemoryJournal
 
 

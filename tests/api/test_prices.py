@@ -7,12 +7,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from ibook.clock import ManualClock
+from ibook.edges.price_snapshots import Snapshots
 from ibook.messages import ArmProbabilities, EventListed, PricePolicy, QuoteIssued, TicketType
 from ibook.pricing import slot_of, slot_start
 from ibook.quotes import quote_keys
 from ibook.settings import Settings
 from serving.app import create_app
-from ibook.edges.price_snapshots import Snapshots
 
 NOW = datetime(2026, 3, 1, 12, 2, tzinfo=UTC)
 SETTINGS = Settings(slot_seconds=300.0, quote_ttl_seconds=600.0, quote_secret="secret", partitions=4)
