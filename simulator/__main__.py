@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ibook.errors import ConfigurationError
+from ibook.errors import ConfigurationError, IbookError
 from ibook.settings import load_settings
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -20,6 +20,14 @@ class Target(StrEnum):
 
     parquet = "parquet"
     kafka = "kafka"
+
+
+class Attack(StrEnum):
+    """What can be launched at the start."""
+
+    card_testing = "card-testing"
+    card_testing_slow = "card-testing-slow"
+    account_takeover = "account-takeover"
 
 
 def parse_end(text: str) -> datetime:
@@ -53,7 +61,9 @@ def history(
     from simulator.sinks import KafkaSink, ParquetSink, Sink, write_all
 
     past = generate(seed, parse_end(end), hours, purchases)
-    sink: Sink = ParquetSink(output) if to is Target.parquet else KafkaSink(load_settings().kafka_bootstrap)
+    sink: Sink = ParquetSink(output) if to is Target.parquet else KafkaSink(load_settings())
+    if isinstance(sink, KafkaSink):
+        sink.check()
     began = time.monotonic()
     n = write_all(past, sink)
     seconds = time.monotonic() - began
@@ -64,11 +74,26 @@ def history(
     typer.echo(f"purchases: {shares}")
 
 
+@app.command()
+def realtime(
+    rate: Annotated[float, typer.Option(min=0.1, help="Purchases per second on average.")] = 50.0,
+    duration: Annotated[float, typer.Option(min=1, help="Seconds of load.")] = 60.0,
+    seed: Annotated[int, typer.Option(help="The world; the same as the history's.")] = 0,
+    truth: Annotated[Path | None, typer.Option(help="File for the ground truth, as JSON lines.")] = None,
+    attack: Annotated[list[Attack] | None, typer.Option(help="Launch it at the start; may be repeated.")] = None,
+) -> None:
+    """Play the shop now: Kafka and serving come from IBOOK_KAFKA_BOOTSTRAP, IBOOK_SERVING_HOST and _PORT."""
+    from simulator.console import play
+
+    attacks = [pattern.value for pattern in attack or []]
+    play(load_settings(), rate=rate, duration=duration, seed=seed, truth=truth, attacks=attacks)
+
+
 def main() -> None:
     """Run a command; what is wrong with settings or machine is said in one sentence, exit code 2."""
     try:
         app()
-    except ConfigurationError as error:
+    except IbookError as error:
         typer.echo(f"simulator: {error}", err=True)
         sys.exit(2)
 

@@ -16,6 +16,7 @@ from simulator.scene import Scene, dwell, party_size
 from simulator.shop import Paid
 from simulator.visits import HONEST, Intent, Nature, Offer, Visitor
 
+HASTY_PACE = 0.03
 Entry = Literal["known", "login", "forgot", "new"]
 
 
@@ -91,8 +92,10 @@ class Buyers:
         self._habits = habits or Habits()
         self._drawn = 0
 
-    def arrivals(self) -> list[tuple[float, Process]]:
+    def arrivals(self, hasty: bool = False) -> list[tuple[float, Process]]:
         """The next visit, or the visits of a group: seconds until each begins, and the visit."""
+        if hasty:
+            return [(0.0, self._visit(replace(self._guest(), entry="known", pace=HASTY_PACE)))]
         if self._rng.random() < self._habits.group:
             return self._group()
         return [(0.0, self._visit(replace(self._guest(), pace=dwell(self._rng, 1.3, spread=0.8))))]
@@ -179,7 +182,7 @@ class Buyers:
             hold_id = front.hold(guest.visitor, choice.event, choice.n_tickets)
             if hold_id is None:
                 return False
-        yield dwell(rng, 3.0)
+        yield dwell(rng, 3.0 * min(1.0, guest.pace))
         paid = Paid("refused")
         if rng.random() >= self._habits.abandons:
             paid = yield from self._pay(guest, choice, hold_id)

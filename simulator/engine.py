@@ -48,14 +48,24 @@ class Engine:
     def run_next(self, now_us: int | None = None) -> None:
         """Run the next step, at its own due time or at `now_us` where the wall clock rules."""
         due_us, _, timer = heappop(self._agenda)
-        self.now_us = due_us if now_us is None else max(now_us, self.now_us)
+        self.advance_to(due_us if now_us is None else now_us)
         timer()
+
+    def advance_to(self, now_us: int) -> None:
+        """Let time pass without a step; time never goes back."""
+        self.now_us = max(now_us, self.now_us)
+
+    def move_to(self, now_us: int) -> None:
+        """Lift the whole agenda from the present time to another."""
+        by_us = now_us - self.now_us
+        self.now_us = now_us
+        self._agenda = [(due_us + by_us, asked, timer) for due_us, asked, timer in self._agenda]
 
     def run_until(self, end_us: int) -> None:
         """Run every step due up to and including `end_us`, each at its due time."""
         while self._agenda and self._agenda[0][0] <= end_us:
             self.run_next()
-        self.now_us = max(self.now_us, end_us)
+        self.advance_to(end_us)
 
     def _step(self, process: Process, answer: Any) -> None:
         try:

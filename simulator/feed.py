@@ -30,6 +30,8 @@ class Feed:
         self.ids = ids
         self._write = write
         self.is_open = True
+        self.muted: set[str] = set()
+        """Names of topics that get nothing any more."""
         self.sent: Counter[str] = Counter()
         """Messages per topic."""
 
@@ -39,6 +41,6 @@ class Feed:
 
     def send(self, topic: Topic, key: str, message: Message) -> None:
         """Let a message go."""
-        if self.is_open:
+        if self.is_open and topic.name not in self.muted:
             self.sent[topic.name] += 1
             self._write(topic, key, message)

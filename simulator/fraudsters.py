@@ -16,6 +16,8 @@ from simulator.shop import Paid
 from simulator.visits import Intent, Nature, Visitor
 
 Span = tuple[float, float]
+CAMPAIGNS = ("card-testing", "card-testing-slow", "account-takeover")
+"""Patterns whose purchases belong together; a stolen card is used alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +37,7 @@ LIVE_TEMPO = Tempo(burst_gap=(0.15, 0.7), slow_gap=(2.0, 12.0), takeover_gap=3.0
 class Kit:
     """What a card tester works with."""
 
-    number: int
+    number: int | None
     devices: tuple[str, ...]
     addresses: tuple[Address, ...]
     issuers: tuple[tuple[str, str], ...]
@@ -50,28 +52,34 @@ class Fraudsters:
 
     def __init__(self, scene: Scene, rng: Random, tempo: Tempo) -> None:
         self._scene, self._rng, self._tempo = scene, rng, tempo
-        self.patterns: dict[str, Callable[[], Process]] = {
-            "card-testing": self.card_testing_burst,
-            "card-testing-slow": self.card_testing_slow,
-            "account-takeover": self.account_takeover,
-            "stolen-card": self.stolen_card,
+        self._patterns: dict[str, Callable[[int | None], Process]] = {
+            "card-testing": self._card_testing_burst,
+            "card-testing-slow": self._card_testing_slow,
+            "account-takeover": self._account_takeover,
+            "stolen-card": self._stolen_card,
         }
-        """Everything that can be launched, by name."""
+
+    def launch(self, pattern: str) -> int | None:
+        """Begin an attack now; its number, None for a single stolen card. Raises KeyError for an unknown pattern."""
+        begin = self._patterns[pattern]
+        number = self._scene.truth.begin_attack(pattern, self._scene.engine.now_us) if pattern in CAMPAIGNS else None
+        self._scene.engine.start(begin(number))
+        return number
 
     # ------------------------------------------------------------------------------------------- card testing
-    def card_testing_burst(self) -> Process:
+    def _card_testing_burst(self, number: int | None) -> Process:
         """Many cards within a minute or two on very few devices and addresses."""
-        kit = self._kit("card-testing", devices=(2, 5), addresses=(1, 4), issuers=(1, 3), pause=1.5)
+        kit = self._kit("card-testing", number, devices=(2, 5), addresses=(1, 4), issuers=(1, 3), pause=1.5)
         return self._test_cards(kit, self._rng.randint(15, 40), self._tempo.burst_gap)
 
-    def card_testing_slow(self) -> Process:
+    def _card_testing_slow(self, number: int | None) -> Process:
         """The same over hours, with more devices and addresses, one card at a time."""
-        kit = self._kit("card-testing-slow", devices=(6, 14), addresses=(4, 10), issuers=(2, 5), pause=3.0)
+        kit = self._kit("card-testing-slow", number, devices=(6, 14), addresses=(4, 10), issuers=(2, 5), pause=3.0)
         return self._test_cards(kit, self._rng.randint(8, 20), self._tempo.slow_gap)
 
     def _kit(
-        self, pattern: str, *, devices: tuple[int, int], addresses: tuple[int, int], issuers: tuple[int, int],
-        pause: float,
+        self, pattern: str, number: int | None, *, devices: tuple[int, int], addresses: tuple[int, int],
+        issuers: tuple[int, int], pause: float,
     ) -> Kit:  # fmt: skip
         rng, people = self._rng, self._scene.world.people
         country = weighted(rng, COUNTRIES)
@@ -79,7 +87,7 @@ class Fraudsters:
         subnet = first.ip.rsplit(".", 1)[0]
         near = [Address(f"{subnet}.{rng.randrange(1, 255)}", country) for _ in range(rng.randint(*addresses) - 1)]
         return Kit(
-            number=self._scene.truth.begin_attack(pattern, self._scene.engine.now_us),
+            number=number,
             devices=tuple(self._device() for _ in range(rng.randint(*devices))),
             addresses=(first, *near),
             issuers=tuple(rng.sample(people.bins, rng.randint(*issuers))),
@@ -107,17 +115,16 @@ class Fraudsters:
             yield from self._buy(visitor, card, event, ticket, n_tickets, nature, pause=kit.pause)
 
     # --------------------------------------------------------------------------------------- account takeover
-    def account_takeover(self) -> Process:
+    def _account_takeover(self, number: int | None) -> Process:
         """A list of leaked passwords worked through: some logins fail, some accounts buy within minutes."""
         rng = self._rng
-        number = self._scene.truth.begin_attack("account-takeover", self._scene.engine.now_us)
         devices = [self._device() for _ in range(rng.randint(2, 6))]
         for _ in range(rng.randint(2, 6)):
             address = self._scene.world.people.address(rng, weighted(rng, COUNTRIES))
             self._scene.engine.start(self._take_over(number, rng.choice(devices), address))
             yield dwell(rng, self._tempo.takeover_gap, spread=1.0)
 
-    def _take_over(self, number: int, device: str, address: Address) -> Process:
+    def _take_over(self, number: int | None, device: str, address: Address) -> Process:
         rng, front = self._rng, self._scene.storefront
         household = self._scene.world.household(rng)
         user = rng.choice(household.users)
@@ -134,7 +141,7 @@ class Fraudsters:
         for _ in range(rng.choice((1, 1, 1, 2))):
             yield from self._loot(number, visitor)
 
-    def _loot(self, number: int, visitor: Visitor) -> Generator[Pause, Any, None]:
+    def _loot(self, number: int | None, visitor: Visitor) -> Generator[Pause, Any, None]:
         rng, scene = self._rng, self._scene
         event = scene.world.event(rng)
         ticket = scene.world.ticket(rng, event)
@@ -146,7 +153,7 @@ class Fraudsters:
             scene.storefront.transfer(visitor, event, paid.transaction_id, n_tickets)
 
     # -------------------------------------------------------------------------------------------- stolen card
-    def stolen_card(self) -> Process:
+    def _stolen_card(self, number: int | None) -> Process:
         """One person with one stolen card: the fraud that is always there, outside any campaign."""
         rng, world = self._rng, self._scene.world
         owner = world.household(rng)
@@ -156,7 +163,7 @@ class Fraudsters:
         for _ in range(rng.choice((1, 1, 1, 1, 2))):
             event = world.event(rng)
             ticket = world.ticket(rng, event)
-            nature = self._nature("stolen-card", None, declines=0.25, disputes=0.85, passes=0.1)
+            nature = self._nature("stolen-card", number, declines=0.25, disputes=0.85, passes=0.1)
             yield from self._buy(visitor, card, event, ticket, party_size(rng, event), nature, pause=3.0)
             yield dwell(rng, 30.0)
 

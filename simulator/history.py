@@ -81,7 +81,7 @@ class History:
 
         slots = daily(self.start_us, self.end_us, n_honest, rng)
         simulation = Simulation(self.world, setup, slots, write=write, asked=asked)
-        simulation.crowd.begin()
+        simulation.crowd.begin(simulation.buyers.arrivals)
         begin_background(
             simulation.engine, simulation.fraudsters, self.mix,
             lambda share: daily(self.start_us, self.end_us, max(1, round(share * self.purchases)), rng),

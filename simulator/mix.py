@@ -47,7 +47,7 @@ def begin_background(
 
 def _next_campaign(engine: Engine, fraudsters: Fraudsters, pattern: str, instants: Iterator[int]) -> None:
     def begin() -> None:
-        engine.start(fraudsters.patterns[pattern]())
+        fraudsters.launch(pattern)
         _next_campaign(engine, fraudsters, pattern, instants)
 
     due_us = next(instants, None)

@@ -2,12 +2,17 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from math import pi, sin, sqrt
 from random import Random
 
 from simulator.engine import SECOND_US, Engine, Process, Resume
 
+Arrivals = Callable[[bool], list[tuple[float, Process]]]
+"""Draws the next visits, hasty ones on demand: seconds until each begins, and the visit."""
 HOUR_US = 3600 * SECOND_US
+SECONDS_TO_DOOR = 16.0
+"""Mean length of a visit before the first payment, or without one; measured, and what is wrong in it is learned."""
 _STEP_US = 60 * SECOND_US
 
 
@@ -37,33 +42,74 @@ def _busyness(at_us: int) -> float:
     return 1 + 0.6 * sin(2 * pi * (at_us / HOUR_US - 12) / 24)
 
 
+@dataclass(slots=True)
+class _Experience:
+    """What visits come to, as a running mean; the first values stand for visits as they usually are."""
+
+    payments: float = 66.0
+    visits: float = 100.0
+    on_the_way: int = 0
+    """Visits that have neither come to the door nor left."""
+
+    @property
+    def payments_per_visit(self) -> float:
+        return max(0.02, self.payments / self.visits)
+
+    @property
+    def payments_coming(self) -> float:
+        return self.on_the_way * self.payments_per_visit
+
+    def arrived_or_left(self) -> None:
+        self.on_the_way -= 1
+        self.visits += 1
+        if self.visits > 600:  # forget, so that changed prices show
+            self.visits, self.payments = self.visits / 2, self.payments / 2
+
+
 class Crowd:
     """Lets visitors in so that payments follow a schedule.
 
-    Visits begin at the rate of purchases divided by purchases per visit, corrected a little by how many stand at the
-    door. A punctual crowd pays exactly when a purchase is due; one that finds nobody at the door is owed, and passes
-    as soon as somebody comes. Without punctuality everybody pays when ready, and only the number follows.
+    A punctual crowd pays exactly when a purchase is due, out of a short queue at the door; a purchase that finds
+    nobody there is owed, and passes as soon as somebody comes. Otherwise everybody pays when ready, and only the
+    number follows the schedule.
+
+    Visits begin at the rate of purchases divided by payments per visit. Who is on the way already counts as so many
+    payments to come; what is missing or too much is made up within seconds, what is missing for long within a minute.
+    When the queue gets very short, visitors in a hurry come in: they know what they want and are at the door at once.
     """
 
-    gain = 0.1
-    """Correction per missing visitor, relative to the wanted queue; higher ones swing with the length of a visit."""
+    correction_seconds = 3.0
+    """How fast a shortage is made up: as those on their way are counted, quick does not mean swinging."""
+    learning_seconds = 30.0
+    """How fast the estimate of those on their way is corrected by the queue; slower than a visit, or it swings."""
 
     def __init__(
-        self, engine: Engine, arrivals: Callable[[], list[tuple[float, Process]]], slots: Iterator[int], *,
-        per_second: float, opens_us: int, punctual: bool,
-    ) -> None:  # fmt: skip
-        self._punctual = punctual
-        self._engine, self._arrivals, self._slots, self._opens_us = engine, arrivals, slots, opens_us
-        self._wanted = max(3.0, per_second + 3 * sqrt(per_second))
+        self, engine: Engine, slots: Iterator[int], *, per_second: float, opens_us: int, punctual: bool
+    ) -> None:
+        self._engine, self._slots, self._opens_us = engine, slots, opens_us
+        self._per_second, self._punctual = per_second, punctual
+        self._wanted = max(3.0, per_second + 3 * sqrt(per_second)) if punctual else 0.0
         self._queue: deque[Resume] = deque()
-        self._came, self._left = 12.0, 20.0  # as if 20 visits had led to 12 payments
+        self._seen = _Experience()
+        self._error = 0.0
+        self._seen_hasty = _Experience()
         self._credit = 0.0
+        self._schedule = 0
         self._open = True
         self.owed = 0
         """Purchases behind the schedule because nobody was ready; ahead of it when negative."""
 
-    def begin(self) -> None:
+    def begin(self, arrivals: Arrivals) -> None:
         """Start letting visitors in; payments begin at `opens_us`."""
+        self._arrivals = arrivals
+        self._next_slot()
+
+    def follow(self, slots: Iterator[int]) -> None:
+        """Go over to another schedule, owing nothing from the old one; who waits in vain goes home."""
+        self._slots, self.owed, self._error = slots, 0, 0.0
+        while len(self._queue) > self._wanted:
+            self._queue.pop()
+        self._schedule += 1
         self._next_slot()
 
     def stop(self) -> None:
@@ -73,7 +119,6 @@ class Crowd:
 
     def door(self, resume: Resume) -> None:
         """To be yielded by a visitor who is about to pay."""
-        self._came += 1
         if not self._open:
             return
         if self.owed > 0 or not self._punctual:
@@ -85,30 +130,57 @@ class Crowd:
     def _next_slot(self) -> None:
         due_us = next(self._slots, None)
         if due_us is not None:
-            self._engine.at(due_us, self._slot)
+            schedule = self._schedule
+            self._engine.at(due_us, lambda: self._slot(schedule))
 
-    def _slot(self) -> None:
-        if not self._open:
+    def _slot(self, schedule: int) -> None:
+        if not self._open or schedule != self._schedule:
             return
         if self._engine.now_us >= self._opens_us:
             if self._queue:
                 self._queue.popleft()(None)
             else:
                 self.owed += 1
+            self._let_in_hasty()
         self._let_in()
         self._next_slot()
 
     def _let_in(self) -> None:
-        missing = (self._wanted - len(self._queue) + self.owed) / self._wanted
-        self._credit += self._left / self._came * min(2.0, max(0.0, 1 + self.gain * missing))
+        """Called once per purchase due: one payment's worth of visits, more or less by what is missing."""
+        seen, rate = self._seen, self._per_second
+        short = self._wanted - len(self._queue) + self.owed
+        self._error += min(self._wanted, max(-self._wanted, short)) / max(30.0, rate * self.learning_seconds)
+        missing = short + rate * SECONDS_TO_DOOR - seen.payments_coming + self._error
+        within = max(3.0, rate * self.correction_seconds)
+        self._credit += min(4.0, max(0.0, 1 + missing / within)) / seen.payments_per_visit
         while self._credit >= 1:
-            for delay, visit in self._arrivals():
+            for delay, visit in self._arrivals(False):
                 self._credit -= 1
-                self._engine.start(self._counted(visit), delay=delay)
+                seen.on_the_way += 1
+                self._engine.start(self._watched(visit, seen), delay=delay)
 
-    def _counted(self, visit: Process) -> Process:
-        yield from visit
-        self._left += 1
-        if self._left > 1000:  # forget, so that changed prices show
-            self._left /= 2
-            self._came /= 2
+    def _let_in_hasty(self) -> None:
+        if not self._punctual:
+            return
+        seen = self._seen_hasty
+        while len(self._queue) - self.owed + seen.payments_coming < self._wanted / 4:
+            for delay, visit in self._arrivals(True):
+                seen.on_the_way += 1
+                self._engine.start(self._watched(visit, seen), delay=delay)
+
+    def _watched(self, visit: Process, seen: _Experience) -> Process:
+        """The visit itself, noting in `seen` when it comes to the door, or leaves without."""
+        arrived, answer = False, None
+        while True:
+            try:
+                pause = visit.send(answer)
+            except StopIteration:
+                break
+            if pause == self.door:
+                seen.payments += 1
+                if not arrived:
+                    seen.arrived_or_left()
+                arrived = True
+            answer = yield pause
+        if not arrived:
+            seen.arrived_or_left()

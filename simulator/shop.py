@@ -93,6 +93,7 @@ class Shop:
         self._office = BackOffice(engine, feed, rng, rules.label_day_seconds)
         self._open: dict[str, Purchase] = {}
         self.ledger = Ledger()
+        self.is_selling = True
 
     @property
     def unsettled(self) -> int:
@@ -107,15 +108,15 @@ class Shop:
             self._inventory.announce(event.event_id)
 
     def pay(self, intent: Intent) -> Await:
-        """To be yielded: comes back with a `Paid`. Nothing comes back while the feed is closed."""
+        """To be yielded: comes back with a `Paid`."""
 
         def ask(resume: Callable[[Paid], None]) -> None:
-            if intent.hold_id is None and not self._inventory.take(intent.event.event_id, intent.n_tickets):
+            if not self.is_selling:
+                resume(Paid("refused"))
+            elif intent.hold_id is None and not self._inventory.take(intent.event.event_id, intent.n_tickets):
                 resume(Paid("sold_out"))
-            elif self._feed.is_open:
-                self._request(intent, resume)
             else:
-                self._inventory.put_back(intent.event.event_id, intent.n_tickets)
+                self._request(intent, resume)
 
         return ask
 

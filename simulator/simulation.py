@@ -59,9 +59,8 @@ class Simulation:
         self.storefront = Storefront(self.feed, self.inventory, setup.prices)
         self.shop = Shop(self.engine, self.feed, self.inventory, self.truth, rng("shop"), setup.rules, asked)
         scene = Scene(world, self.engine, self.storefront, self.shop, self.truth)
-        self.buyers = Buyers(scene, rng("buyers"), lambda resume: self.crowd.door(resume), setup.habits)
-        self.fraudsters = Fraudsters(scene, rng("fraudsters"), setup.tempo)
         self.crowd = Crowd(
-            self.engine, self.buyers.arrivals, slots, per_second=setup.honest_per_second, opens_us=setup.opens_us,
-            punctual=setup.punctual,
-        )  # fmt: skip
+            self.engine, slots, per_second=setup.honest_per_second, opens_us=setup.opens_us, punctual=setup.punctual
+        )
+        self.buyers = Buyers(scene, rng("buyers"), self.crowd.door, setup.habits)
+        self.fraudsters = Fraudsters(scene, rng("fraudsters"), setup.tempo)

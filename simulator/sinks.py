@@ -1,17 +1,20 @@
 """Where messages go: Kafka, Parquet files, or a list."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from confluent_kafka import KafkaError, Producer
+from confluent_kafka import KafkaError, KafkaException
 
 from ibook import codec, topics
-from ibook.errors import ConfigurationError
+from ibook.edges.kafka import ANSWER_SECONDS, DELIVERY_SECONDS, producer
+from ibook.errors import BrokerUnavailable
 from ibook.messages import Message, PurchaseRequested
+from ibook.settings import Settings
 
 SCHEMA = pa.schema(
     [("position", pa.int64()), ("key", pa.string()), ("occurred_at", pa.timestamp("us", "UTC")), ("value", pa.binary())]
@@ -95,57 +98,66 @@ def read_parquet(folder: Path) -> Iterator[Record]:
 
 
 class KafkaSink:
-    """Publishes as the shop does: acknowledged by all replicas, keyed, murmur2 like Java clients and Faust.
+    """Publishes as the shop does: keyed, and acknowledged by all replicas.
 
     Purchases carry their `transaction_id` as a header, so that one nobody can read may still be answered.
+    `on_lost` is called, while polling, with the transaction id of each purchase that Kafka did not take.
     """
 
-    def __init__(self, bootstrap: str, *, linger_ms: float = 2.0) -> None:
-        self._producer = Producer(
-            {
-                "bootstrap.servers": bootstrap, "partitioner": "murmur2_random", "enable.idempotence": True,
-                "linger.ms": linger_ms, "compression.type": "lz4", "message.timeout.ms": 120_000,
-            },
-            logger=None,
-        )  # fmt: skip
+    def __init__(self, settings: Settings, on_lost: Callable[[str], None] | None = None) -> None:
+        self._bootstrap = settings.kafka_bootstrap
+        self._producer = producer(settings, {"log_level": 0, "queue.buffering.max.messages": 200_000})
+        self._on_lost = on_lost
         self.undelivered = 0
         """Messages that Kafka did not take."""
         self.last_error = ""
 
+    def check(self) -> None:
+        """Raises BrokerUnavailable when no broker answers."""
+        try:
+            self._producer.list_topics(timeout=ANSWER_SECONDS)
+        except KafkaException as error:
+            raise BrokerUnavailable(f"No Kafka broker answers on {self._bootstrap}.") from error
+
     def write(self, topic: str, key: str, message: Message) -> None:
         """Take one message; waits while the local queue is full."""
-        headers = {"transaction_id": message.transaction_id} if isinstance(message, PurchaseRequested) else None
-        self.write_raw(topic, key, codec.encode(message), headers)
+        transaction_id = message.transaction_id if isinstance(message, PurchaseRequested) else ""
+        self.write_raw(topic, key, codec.encode(message), transaction_id)
 
-    def write_raw(self, topic: str, key: str, value: bytes, headers: dict[str, str] | None = None) -> None:
-        """Take any bytes."""
+    def write_raw(self, topic: str, key: str, value: bytes, transaction_id: str = "") -> None:
+        """Take any bytes; with a transaction id, as a purchase."""
+        headers: list[tuple[str, str | bytes | None]] = [("transaction_id", transaction_id)] if transaction_id else []
+        on_delivery = partial(self._on_delivery, transaction_id) if transaction_id else self._on_other_delivery
         while True:
             try:
-                self._producer.produce(
-                    topic, value, key, headers=dict(headers) if headers else None, on_delivery=self._on_delivery
-                )
+                self._producer.produce(topic, value, key, headers=headers, on_delivery=on_delivery)
                 break
-            except BufferError:
+            except BufferError:  # the local queue is full: let deliveries drain it
                 self._producer.poll(0.05)
 
     def poll(self) -> None:
         """Handle what the broker has acknowledged by now."""
         self._producer.poll(0)
 
-    def flush(self, seconds: float = 30.0) -> int:
+    def flush(self, seconds: float = DELIVERY_SECONDS + 1) -> int:
         """Wait for acknowledgements; returns how many are still missing."""
         return int(self._producer.flush(seconds))
 
     def close(self) -> None:
-        """Wait for every acknowledgement. Raises ConfigurationError when Kafka did not take everything."""
+        """Wait for every acknowledgement. Raises BrokerUnavailable when Kafka did not take everything."""
         missing = self.flush() + self.undelivered
         if missing:
-            raise ConfigurationError(f"Kafka did not take {missing} messages ({self.last_error or 'no answer'}).")
+            raise BrokerUnavailable(f"Kafka did not take {missing} messages: {self.last_error or 'no answer'}.")
 
-    def _on_delivery(self, error: KafkaError | None, _: object) -> None:
+    def _on_delivery(self, transaction_id: str, error: KafkaError | None, _: object) -> None:
         if error is not None:
             self.undelivered += 1
             self.last_error = error.str()
+            if transaction_id and self._on_lost is not None:
+                self._on_lost(transaction_id)
+
+    def _on_other_delivery(self, error: KafkaError | None, _: object) -> None:
+        self._on_delivery("", error, _)
 
 
 def write_all(records: Iterable[Record], sink: Sink) -> int:

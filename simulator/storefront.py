@@ -1,5 +1,6 @@
 """The shop's pages: what visitors do there before and after paying becomes ticket activity."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Literal, Protocol
 
@@ -35,10 +36,12 @@ class Storefront:
         self._feed = feed
         self._inventory = inventory
         self.prices = prices
-        self.quotes = 0
-        """Prices shown."""
-        self.shown: dict[str, tuple[int, int]] = {}
-        """Per event: prices shown so far, and the last one in minor units."""
+        self.is_open = True
+        """Once closed, who asks for a price never gets an answer: the visit ends there."""
+        self.shown: Counter[str] = Counter()
+        """Prices shown per event."""
+        self.last_price_minor: dict[tuple[str, str], int] = {}
+        """Last price shown, per event and ticket type."""
 
     def view(self, visitor: Visitor, event: Event) -> None:
         """Look at an event's page."""
@@ -48,7 +51,11 @@ class Storefront:
         """To be yielded: comes back with an Offer."""
 
         def ask(resume: Callable[[Offer], None]) -> None:
-            self.prices.ask(event, ticket, self._feed.ids.next(), lambda offer: resume(self._show(event, offer)))
+            if not self.is_open:
+                return
+            self.prices.ask(
+                event, ticket, self._feed.ids.next(), lambda offer: resume(self._show(event, ticket, offer))
+            )
 
         return ask
 
@@ -84,14 +91,19 @@ class Storefront:
             n_tickets=n_tickets,
         ))  # fmt: skip
 
+    def forget(self, prices: Prices) -> None:
+        """Count anew, and take prices from elsewhere from now on."""
+        self.prices = prices
+        self.shown.clear()
+        self.last_price_minor.clear()
+
     def seats_left(self, event: Event) -> int:
         """Seats an event has to sell."""
         return self._inventory.remaining[event.event_id]
 
-    def _show(self, event: Event, offer: Offer) -> Offer:
-        self.quotes += 1
-        shown, _ = self.shown.get(event.event_id, (0, 0))
-        self.shown[event.event_id] = (shown + 1, offer.price_minor)
+    def _show(self, event: Event, ticket: Ticket, offer: Offer) -> Offer:
+        self.shown[event.event_id] += 1
+        self.last_price_minor[event.event_id, ticket.name] = offer.price_minor
         return offer
 
     def _publish(self, visitor: Visitor, activity: m.TicketActivity) -> None:

@@ -1,0 +1,86 @@
+"""The engine at wall-clock pace: steps when they are due, and answers from other threads as they come."""
+
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from threading import RLock
+from typing import Protocol
+
+from ibook.clock import Clock, to_us
+from simulator.engine import SECOND_US, Engine, Timer
+
+MAX_STEPS = 200
+"""Steps in one turn: other threads may look at the simulation between turns."""
+LONGEST_WAIT_SECONDS = 0.05
+
+
+class Waiting(Protocol):
+    """Where other threads leave what the engine's thread shall do."""
+
+    def put(self, timer: Timer) -> None:
+        """Leave something to do; called from any thread."""
+        ...
+
+    def wait(self, seconds: float) -> Timer | None:
+        """The next thing to do; None when nothing came within `seconds`."""
+        ...
+
+
+class Inbox:
+    """A queue that is waited on in real time."""
+
+    def __init__(self) -> None:
+        self._queue: SimpleQueue[Timer] = SimpleQueue()
+
+    def put(self, timer: Timer) -> None:
+        """Leave something to do; called from any thread."""
+        self._queue.put(timer)
+
+    def wait(self, seconds: float) -> Timer | None:
+        """The next thing to do; None when nothing came within `seconds`."""
+        try:
+            return self._queue.get(timeout=seconds) if seconds > 0 else self._queue.get_nowait()
+        except Empty:
+            return None
+
+
+class Loop:
+    """Runs an engine by a clock. Every step happens at the clock's time, and how late that is is known."""
+
+    def __init__(self, engine: Engine, clock: Clock, inbox: Waiting, idle: Callable[[], None]) -> None:
+        self._engine, self._clock, self._inbox, self._idle = engine, clock, inbox, idle
+        self.lock = RLock()
+        """Held while the simulation changes."""
+        self.lag_seconds = 0.0
+        """How late the latest step was."""
+        self.worst_lag_seconds = 0.0
+
+    def turn(self) -> None:
+        """Do what is due, or wait for what comes first: an answer or the next due time."""
+        now_us = to_us(self._clock.now())
+        with self.lock:
+            busy = self._run_due(now_us)
+        self._idle()
+        due_us = self._engine.next_due_us
+        seconds = LONGEST_WAIT_SECONDS if due_us is None else (due_us - to_us(self._clock.now())) / SECOND_US
+        self._take_answers(0.0 if busy else min(seconds, LONGEST_WAIT_SECONDS))
+
+    def _run_due(self, now_us: int) -> bool:
+        """Run a handful of due steps; whether there may be more."""
+        for _ in range(MAX_STEPS):
+            due_us = self._engine.next_due_us
+            if due_us is None or due_us > now_us:
+                return False
+            self.lag_seconds = (now_us - due_us) / SECOND_US
+            self.worst_lag_seconds = max(self.worst_lag_seconds, self.lag_seconds)
+            self._engine.run_next(now_us)
+        return True
+
+    def _take_answers(self, seconds: float) -> None:
+        answer = self._inbox.wait(seconds)
+        for _ in range(MAX_STEPS):
+            if answer is None:
+                return
+            with self.lock:
+                self._engine.advance_to(to_us(self._clock.now()))
+                answer()
+            answer = self._inbox.wait(0.0)
