@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from ibook.errors import ConfigurationError
@@ -14,15 +15,17 @@ from infra.local.kafka import SINGLE_BROKER
 KAFKA_IMAGE = f"apache/kafka:{KAFKA_VERSION}"
 REDIS_IMAGE = "redis:7.4-alpine"
 _PING_SECONDS = 2.0
+_INSIDE_CONTAINER = Path("/.dockerenv")
 
 
 def docker_answers() -> bool:
-    """Whether a Docker engine on this machine answers. A remote one does not count: we bind to 127.0.0.1.
+    """Whether a Docker engine on this machine answers.
 
-    Asked over its socket: the Docker client would leave sockets open where no engine runs.
+    We bind to 127.0.0.1, so a remote engine does not count, nor does one seen from inside a container. Asked over its
+    socket: the Docker client would leave sockets open where no engine runs.
     """
     host = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
-    if not host.startswith("unix://"):
+    if not host.startswith("unix://") or _INSIDE_CONTAINER.exists():
         return False
     with socket.socket(socket.AF_UNIX) as engine:
         engine.settimeout(_PING_SECONDS)
@@ -46,7 +49,9 @@ def container(image: str, environment: dict[str, str], inside: int, port: int) -
     try:
         wanted.start()
     except (DockerException, OSError) as error:
-        raise ConfigurationError(f"The container {image} did not start ({error}).") from error
+        raise ConfigurationError(
+            f"The container {image} did not start ({error}): IBOOK_PARTS=processes does without Docker."
+        ) from error
     try:
         yield
     finally:

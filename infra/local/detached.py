@@ -13,9 +13,6 @@ from infra.local import state
 from infra.local.logs import LogTail
 from infra.local.processes import disk_errors, wait_until
 
-_left_running: "list[subprocess.Popen[bytes]]" = []
-"""Held, since Python warns of a process that is forgotten while it runs; here that is what is wanted."""
-
 
 def start_detached(settings: Settings, command: Sequence[str], *, say: Callable[[str], None]) -> None:
     """Run `command`, which runs a platform on the settings' folder, in a session of its own.
@@ -42,7 +39,7 @@ def start_detached(settings: Settings, command: Sequence[str], *, say: Callable[
         raise ConfigurationError(held[0] if held else f"It ended without a word: see {log}.")
     for line in held:
         say(line)
-    _left_running.append(process)
+    process.returncode = 0  # it is left running on purpose: Python would warn of a process that nobody waits for
 
 
 def _relay(lines: list[str], say: Callable[[str], None]) -> list[str]:

@@ -70,11 +70,14 @@ class Child:
         self.process.wait()
 
     def lines(self) -> list[str]:
-        """What it has logged in this run; the last 64 KiB of it."""
-        with self.log.open("rb") as file:
-            end = file.seek(0, os.SEEK_END)
-            file.seek(max(self.log_start, end - 65536))
-            return file.read().decode(errors="replace").splitlines()
+        """What it has logged in this run; the last 64 KiB of it. Empty when somebody took the log away."""
+        try:
+            with self.log.open("rb") as file:
+                end = file.seek(0, os.SEEK_END)
+                file.seek(max(self.log_start, end - 65536))
+                return file.read().decode(errors="replace").splitlines()
+        except FileNotFoundError:
+            return []
 
 
 def start(name: str, argv: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None) -> Child:

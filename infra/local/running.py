@@ -144,7 +144,10 @@ class Platform:
         )
 
     def _write_state(self) -> None:
-        state.write_state(self.settings.data_dir, self.snapshot())
+        try:
+            state.write_state(self.settings.data_dir, self.snapshot())
+        except OSError as error:  # a full disk is no reason to end what runs
+            self._say(f"What runs can't be noted for `ibook status`: {error}.")
 
 
 def _answers(url: str) -> bool:

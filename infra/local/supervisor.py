@@ -122,7 +122,11 @@ class Supervisor:
 
     def _watch(self) -> None:
         while not self._stopping.wait(_TICK_SECONDS):
-            self.tick()
+            try:
+                self.tick()
+            except Exception as error:  # whatever it is, nobody would start anything again if this thread ended
+                self._say(f"The supervisor goes on after an error: {error!r}")
+                self._stopping.wait(FIRST_PAUSE_SECONDS)
 
     def tick(self) -> None:
         """Look once at every task: note who ended, start who may, ask who is ready."""
@@ -153,7 +157,7 @@ class Supervisor:
         task.is_ready = False
         try:
             task.child = task.launch()
-        except IbookError as error:
+        except (IbookError, OSError) as error:
             task.trouble = str(error)
             self._back_off(task, task.failures + 1)
 

@@ -175,6 +175,7 @@ def test_what_is_not_named_comes_from_docker_or_from_processes(monkeypatch: pyte
 def test_an_engine_that_answers_its_ping_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from threading import Thread
 
+    monkeypatch.setattr(containers, "_INSIDE_CONTAINER", tmp_path / "no")
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/engine.sock")
     assert not containers.docker_answers()
     with socket.socket(socket.AF_UNIX) as engine:
