@@ -6,7 +6,7 @@ import sys
 import structlog
 import typer
 
-from cli import topics, up
+from cli import demo, topics, up
 from ibook.errors import IbookError
 
 REFUSED = 2
@@ -20,6 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(up.app)
+app.add_typer(demo.app)
 app.add_typer(topics.app, name="topics")
 
 

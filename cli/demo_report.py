@@ -1,0 +1,94 @@
+"""What the demo measured: one frozen record, as JSON and as a summary for people."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ibook.edges.freshness import percentiles_ms
+
+if TYPE_CHECKING:
+    from ibook.edges.audit import Audit
+    from simulator.stats import ShopStats
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoReport:
+    """Live purchases only, but for `missing`, `conflicting` and `duplicated`: those look at the history too."""
+
+    seconds: float
+    purchases: int
+    verdicts: int
+    missing: int
+    conflicting: int
+    duplicated: int
+    latency_ms: dict[str, float]
+    """From just before a purchase was produced until its verdict was readable by the shop."""
+    freshness_ms: dict[str, float]
+    """From a purchase's `occurred_at` until its card's state was readable in the online store."""
+    actions: dict[str, int]
+    recall: float
+    precision: float
+    quotes: int
+    sales: int
+    dead_letters: int
+    unquoted: int
+    rate_reached: float
+    history_purchases: int
+    ready_seconds: float
+    caught_up: bool
+    """Whether every worker had finished everything in the end."""
+    attacks: list[dict[str, Any]] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self)
+
+    @property
+    def sound(self) -> bool:
+        """Every purchase, past and live, has its one verdict."""
+        return not self.missing and not self.conflicting and self.verdicts == self.purchases
+
+
+def report(
+    stats: "ShopStats", audit: "Audit", latencies: list[float], freshness: list[float], *,
+    ready_seconds: float, caught_up: bool,
+) -> DemoReport:  # fmt: skip
+    """Put together what the shop, the auditor and the probe have seen."""
+    return DemoReport(
+        seconds=round(stats.seconds, 1), purchases=stats.purchases, verdicts=stats.verdicts,
+        missing=len(audit.missing), conflicting=len(audit.conflicting), duplicated=audit.duplicated,
+        latency_ms=percentiles_ms(latencies), freshness_ms=percentiles_ms(freshness), actions=dict(stats.actions),
+        recall=round(stats.recall or 0.0, 3), precision=round(stats.precision or 0.0, 3), quotes=stats.quotes,
+        sales=stats.sales, dead_letters=audit.dead_letters, unquoted=stats.unquoted,
+        rate_reached=round(stats.rate_reached, 1), history_purchases=audit.purchases - stats.purchases,
+        ready_seconds=round(ready_seconds, 1), caught_up=caught_up,
+        attacks=[
+            {"pattern": each.pattern, "purchases": each.purchases, "caught": len(each.caught)}
+            for each in stats.attacks
+        ],
+    )  # fmt: skip
+
+
+def sentences(done: DemoReport) -> Iterator[str]:
+    """The summary."""
+    latency, fresh = done.latency_ms, done.freshness_ms
+    yield (
+        f"{done.purchases} purchases in {done.seconds:.0f} s, after a past of {done.history_purchases}: "
+        f"{done.verdicts} verdicts, {done.missing} missing, {done.conflicting} conflicting, {done.duplicated} repeated."
+    )
+    yield "Actions: " + ", ".join(f"{action} {n}" for action, n in sorted(done.actions.items())) + "."
+    yield f"Against the hidden truth: recall {done.recall:.2f}, precision {done.precision:.2f}."
+    for attack in done.attacks:
+        yield f"Attack {attack['pattern']}: {attack['caught']} of {attack['purchases']} purchases caught."
+    if latency:
+        yield "Purchase to readable verdict: " + _ms(latency) + "."
+    if fresh:
+        yield "Purchase to readable feature: " + _ms(fresh) + "."
+    yield f"{done.quotes} prices shown ({done.unquoted} without a quote), {done.sales} sales."
+    yield f"{done.dead_letters} unreadable messages in dead-letters, with their positions and reasons."
+    if not done.caught_up:
+        yield "Some workers had not finished everything when the demo ended."
+
+
+def _ms(values: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.0f} ms" for name, value in values.items())
