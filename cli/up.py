@@ -48,19 +48,10 @@ def _supervise(settings: "Settings", *, fresh: bool) -> None:
 
     interrupt_on_signals()
     platform_runs = running_platform(settings, fresh=fresh, preferred_ports=PREFERRED_PORTS, say=_say)
-    with contextlib.suppress(KeyboardInterrupt), platform_runs as platform:
-        _say(listening(platform.snapshot()))
+    with contextlib.suppress(KeyboardInterrupt), platform_runs:
         while True:
             signal.pause()
     _say("Stopped.")
-
-
-def listening(state: "PlatformState") -> str:
-    """Where a ready platform listens, and how long its start took."""
-    return (
-        f"Ready in {state.ready_seconds:.1f} s: Kafka on {state.kafka_bootstrap}, Redis on {state.redis_url}, "
-        f"prices on {state.serving_url}."
-    )
 
 
 def _say(sentence: str) -> None:
@@ -92,7 +83,7 @@ def status(data_dir: DataDir = None) -> None:
         raise typer.Exit(1)
     _print_parts(state)
     if state.ready:
-        _say(listening(state))
+        _say(state.listening())
     if not state.ready or any(part.state != "ready" for part in state.parts.values()):
         raise typer.Exit(1)
 

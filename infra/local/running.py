@@ -112,8 +112,9 @@ class Platform:
         self.wait_ready()
 
     def ready_after(self, seconds: float) -> None:
-        """Note, and let others know, that the start is over."""
+        """Say, and let others know, that the start is over."""
         self.ready_seconds = seconds
+        self._say(self.snapshot().listening())
         self._write_state()
 
     def _task(self, worker: Worker) -> Task:

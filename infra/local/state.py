@@ -52,6 +52,13 @@ class PlatformState:
         """Where prices are asked for."""
         return f"http://127.0.0.1:{self.serving_port}"
 
+    def listening(self) -> str:
+        """One sentence: how long the start took, and where a client finds what."""
+        return (
+            f"Ready in {self.ready_seconds:.1f} s: Kafka on {self.kafka_bootstrap}, Redis on {self.redis_url}, "
+            f"prices on {self.serving_url}."
+        )
+
 
 def run_dir(data_dir: Path) -> Path:
     """The folder of what only means something while the platform runs."""
