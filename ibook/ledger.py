@@ -32,13 +32,17 @@ def quote_key(quote_id: str) -> bytes:
 class Agenda:
     """When which quote is due, earliest first."""
 
-    def __init__(self, due: Iterable[tuple[int, str]] = ()) -> None:
-        self._heap = list(due)
-        heapq.heapify(self._heap)
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, str]] = []
 
     def add(self, at_us: int, quote_id: str) -> None:
-        """A quote is due then."""
+        """A quote is due then; one that is noted twice is merely looked at twice."""
         heapq.heappush(self._heap, (at_us, quote_id))
+
+    def add_all(self, due: Iterable[tuple[int, str]]) -> None:
+        """Many quotes are due, each at its time in µs."""
+        self._heap.extend(due)
+        heapq.heapify(self._heap)
 
     def any_due(self, now_us: int) -> bool:
         """Whether something is due by now."""
@@ -116,8 +120,3 @@ class Page:
         due = due_us(life, self._rules)
         if due != due_before:
             self.due.append((due, quote_id))
-
-
-def agenda_of(lives: Iterable[tuple[str, QuoteLife]], rules: RewardRules) -> Agenda:
-    """The agenda of stored quotes."""
-    return Agenda((due_us(life, rules), quote_id) for quote_id, life in lives)

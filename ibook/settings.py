@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     """The arms, as multiples of the list price, as a JSON list."""
     price_half_life_seconds: float = Field(default=86_400.0, gt=0)
     """Age in event time at which an offer counts half."""
-    quote_memory_seconds: float = Field(default=86_400.0, gt=0)
+    quote_memory_seconds: float = Field(default=6 * 3600.0, gt=0)
     """How long after its expiry an unsold quote is remembered, for settlements read late."""
     refund_seconds: float = Field(default=30 * 86_400.0, gt=0)
     """How long after its expiry a sold quote can still be taken back."""

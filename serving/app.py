@@ -87,7 +87,7 @@ def _add_health(app: FastAPI) -> None:
 
 def _readiness(desk: PriceDesk) -> Readiness:
     snapshots = desk.snapshots
-    without_policy = sum(event_id not in snapshots.policies for event_id in snapshots.listings)
+    without_policy = sum(event_id not in snapshots.policies for event_id in list(snapshots.listings))
     degraded = [problem for problem in (snapshots.problem, desk.journal.problem()) if problem]
     if without_policy:
         degraded.append(f"No price policy for {without_policy} of {len(snapshots.listings)} events: list prices.")

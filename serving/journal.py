@@ -55,9 +55,13 @@ class KafkaJournal:
                 "queue.buffering.max.kbytes": 1 << 20,
                 "delivery.timeout.ms": int(max(60.0, keep_seconds) * 1000),
                 "linger.ms": 5,
+                # Repeats and order do not matter here, and without it no error is ever fatal to the producer.
+                "enable.idempotence": False,
                 "logger": _quiet_logger(),
             },
         )
+        self._waiting = 0
+        self._counting = threading.Lock()
         self._reachable = True
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
@@ -70,26 +74,28 @@ class KafkaJournal:
         """Wait a little for what is under way; the rest is counted as dropped."""
         self._stop.set()
         self._thread.join(timeout=2.0)
-        left = self._producer.flush(FLUSH_SECONDS if self._reachable else 0.1)
-        if left:
-            metrics.JOURNAL_DROPPED.inc(left)
-            log.warning("quotes were not journalled: Kafka did not take them before the end", count=left)
+        self._producer.flush(FLUSH_SECONDS if self._reachable else 0.1)
+        if self._waiting:
+            metrics.JOURNAL_DROPPED.inc(self._waiting)
+            log.warning("quotes were not journalled: Kafka did not take them before the end", count=self._waiting)
 
     def record(self, entry: QuoteIssued) -> bool:
         """Note an offer without waiting; False (and counted) when the buffer is full or the topic is not there."""
         partition = partition_of(entry.quote_id, self._partitions)
+        self._count(1)
         try:
             self._producer.produce(
                 QUOTE_JOURNAL.name, encode(entry), entry.quote_id.encode(), partition, on_delivery=self._delivered
             )
         except (BufferError, KafkaException):
+            self._count(-1)
             metrics.JOURNAL_DROPPED.inc()
             return False
         return True
 
     def waiting(self) -> int:
         """Entries that Kafka has not acknowledged yet."""
-        return len(self._producer)
+        return self._waiting  # the producer's own length counts log lines and requests too
 
     def problem(self) -> str:
         """A sentence while Kafka is away."""
@@ -115,8 +121,12 @@ class KafkaJournal:
             log.warning("Kafka is back" if reachable else "Kafka does not answer", quotes_waiting=self.waiting())
         self._reachable = reachable
 
-    @staticmethod
-    def _delivered(error: KafkaError | None, _: Message) -> None:
+    def _count(self, change: int) -> None:
+        with self._counting:
+            self._waiting += change
+
+    def _delivered(self, error: KafkaError | None, _: Message) -> None:
+        self._count(-1)
         if error is not None:
             metrics.JOURNAL_DROPPED.inc()
             log.warning("a quote was not journalled", reason=error.str())

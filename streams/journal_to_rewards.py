@@ -17,13 +17,13 @@ from ibook.clock import Clock, SystemClock, to_us
 from ibook.codec import decode, encode, unpack_state
 from ibook.errors import InvalidMessage
 from ibook.ids import message_id
-from ibook.ledger import OUTBOX_KEY, QUOTE_PREFIX, Agenda, Outbox, Page, agenda_of, quote_key
+from ibook.ledger import OUTBOX_KEY, QUOTE_PREFIX, Agenda, Outbox, Page, quote_key
 from ibook.messages import ClockTicked, PriceReward, QuoteIssued, QuoteJournal, QuoteSold, QuoteTakenBack
 from ibook.partitioning import partition_of
-from ibook.rewards import QuoteLife, RewardRules, kind
+from ibook.rewards import QuoteLife, RewardRules, due_us, kind
 from ibook.settings import Settings
 from ibook.topics import PRICE_REWARDS, QUOTE_JOURNAL
-from streams.app import Event, Stream, assigned_partitions, create_app, every, generation, raw_topic
+from streams.app import Event, Stream, assigned_partitions, create_app, every, generation, or_leave, raw_topic
 from streams.batches import acknowledge, each_batch
 from streams.dead_letters import publish_dead_letters
 from streams.publish import Record, publish, publish_all
@@ -44,6 +44,7 @@ class Held:
 
     outbox: Outbox
     agenda: Agenda
+    reading: asyncio.Task[None] | None = None
 
 
 class Ledger:
@@ -65,12 +66,23 @@ class Ledger:
             for partition in sorted(partitions):
                 outbox = self._outbox(partition)
                 await self._publish(outbox.rewards)
-                self._held[partition] = Held(outbox, agenda_of(self._lives(partition), self._rules))
+                self._held[partition] = held = Held(outbox, Agenda())
+                held.reading = asyncio.create_task(or_leave(self._read_agenda(partition, held)))
 
     async def hand_over(self) -> None:
         """Partitions are about to move: finish the step at hand and touch them no more."""
         async with self._lock:
             self._held.clear()
+
+    async def _read_agenda(self, partition: int, held: Held) -> None:
+        """Note what is due of the quotes that were stored before; in a thread, since there may be millions."""
+        try:
+            due = await asyncio.to_thread(lambda: list(self._stored_due(partition)))
+        except Exception:  # whatever a table says that is closed because its partition has moved
+            if self._held.get(partition) is held:
+                raise
+            return
+        held.agenda.add_all(due)
 
     async def handle(self, batch: list[Event]) -> None:
         """Settle a batch and acknowledge it."""
@@ -154,9 +166,9 @@ class Ledger:
         stored = self._table.get(partition, OUTBOX_KEY)
         return unpack_state(stored, Outbox) if stored else Outbox()
 
-    def _lives(self, partition: int) -> Iterator[tuple[str, QuoteLife]]:
+    def _stored_due(self, partition: int) -> Iterator[tuple[int, str]]:
         for key, value in self._table.items(partition, QUOTE_PREFIX):
-            yield key.removeprefix(QUOTE_PREFIX).decode(), unpack_state(value, QuoteLife)
+            yield due_us(unpack_state(value, QuoteLife), self._rules), key.removeprefix(QUOTE_PREFIX).decode()
 
 
 def create(settings: Settings, clock: Clock | None = None) -> faust.App:

@@ -12,7 +12,7 @@ from ibook.clock import to_us
 from ibook.codec import decode, encode, unpack_state
 from ibook.errors import QuoteRefused
 from ibook.journal import entry_of
-from ibook.ledger import OUTBOX_KEY, Agenda, Outbox, Page, agenda_of, quote_key
+from ibook.ledger import OUTBOX_KEY, Agenda, Outbox, Page, quote_key
 from ibook.messages import (
     ClockTicked,
     FraudVerdict,
@@ -24,7 +24,7 @@ from ibook.messages import (
     QuoteTakenBack,
 )
 from ibook.quotes import Quote, QuoteKeys, tag
-from ibook.rewards import QuoteLife, RewardRules
+from ibook.rewards import QuoteLife, RewardRules, due_us
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 KEYS = QuoteKeys(b"secret")
@@ -143,9 +143,12 @@ class Partition:
         stored = self.table.get(OUTBOX_KEY)
         self.outbox: Outbox = unpack_state(stored, Outbox) if stored else Outbox()
         self.published += self.outbox.rewards
-        lives = [(key.removeprefix(b"quote:").decode(), unpack_state(value, QuoteLife))
-                 for key, value in self.table.items() if key != OUTBOX_KEY]  # fmt: skip
-        self.agenda = agenda_of(lives, RULES)
+        self.agenda = Agenda()
+        self.agenda.add_all(
+            (due_us(unpack_state(value, QuoteLife), RULES), key.removeprefix(b"quote:").decode())
+            for key, value in self.table.items()
+            if key != OUTBOX_KEY
+        )
 
     def read(self, quote_id: str) -> QuoteLife | None:
         stored = self.table.get(quote_key(quote_id))
@@ -233,7 +236,8 @@ def test_what_is_forgotten_leaves_the_table() -> None:
 
 
 def test_the_agenda_gives_what_is_due_earliest_first() -> None:
-    agenda = Agenda([(30, "c"), (10, "a")])
+    agenda = Agenda()
+    agenda.add_all([(30, "c"), (10, "a")])
     agenda.add(20, "b")
     assert not agenda.any_due(9)
     assert agenda.take(25, limit=10) == ["a", "b"]
