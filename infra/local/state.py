@@ -54,8 +54,9 @@ class PlatformState:
 
     def listening(self) -> str:
         """One sentence: how long the start took, and where a client finds what."""
+        redis = self.redis_url.rpartition("@")[2].removeprefix("redis://")  # it may hold a password
         return (
-            f"Ready in {self.ready_seconds:.1f} s: Kafka on {self.kafka_bootstrap}, Redis on {self.redis_url}, "
+            f"Ready in {self.ready_seconds:.1f} s: Kafka on {self.kafka_bootstrap}, Redis on {redis}, "
             f"prices on {self.serving_url}."
         )
 
@@ -69,6 +70,7 @@ def write_state(data_dir: Path, state: PlatformState) -> None:
     """Replace the state in one step, so that a reader never sees half of it."""
     path = run_dir(data_dir) / "platform.json"
     temporary = path.with_suffix(".new")
+    temporary.touch(mode=0o600)  # an address may hold a password
     temporary.write_text(json.dumps(asdict(state), indent=2))
     temporary.replace(path)
 
