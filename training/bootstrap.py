@@ -118,12 +118,12 @@ def _metadata(
     model: str, seed: int, trained: Trained, frames: tuple[Frame, Frame, Frame], evaluation: Evaluation
 ) -> ModelMetadata:
     training, validation, test = frames
-    cheapest = cheapest_thresholds(validation, trained.model.score(validation.features), Costs())
+    cheapest = cheapest_thresholds(validation, trained.validation_scores, Costs())
     return ModelMetadata(
         model=model, version=trained.model.version, sha256=trained.sha256, feature_names=list(FEATURE_NAMES),
         feature_names_hash=FEATURE_NAMES_HASH, calibration=trained.calibration,
         trained_from=from_us(int(training.occurred_us[0])).isoformat(),
-        trained_until=from_us(int(training.occurred_us[-1])).isoformat(), seed=seed,
+        trained_until=from_us(int(validation.occurred_us[-1])).isoformat(), seed=seed,
         rows={
             "train": len(training), "train_fraud": int(training.is_fraud.sum()),
             "validation": len(validation), "validation_fraud": int(validation.is_fraud.sum()),

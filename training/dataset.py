@@ -108,3 +108,13 @@ def split_in_time(frame: Frame, shares: tuple[float, float] = (0.6, 0.2)) -> tup
         instant = frame.occurred_us[min(len(frame) - 1, int(len(frame) * share))]
         cuts.append(int(np.searchsorted(frame.occurred_us, instant, side="left")))
     return frame.part(0, cuts[0]), frame.part(cuts[0], cuts[1]), frame.part(cuts[1], len(frame))
+
+
+def joined(earlier: Frame, later: Frame) -> Frame:
+    """Both frames' rows, one after the other."""
+    return Frame(
+        earlier.transaction_ids + later.transaction_ids,
+        np.concatenate([earlier.occurred_us, later.occurred_us]),
+        np.concatenate([earlier.features, later.features]),
+        np.concatenate([earlier.is_fraud, later.is_fraud]),
+    )

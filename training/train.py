@@ -1,4 +1,4 @@
-"""Rows to a calibrated model: XGBoost with early stopping, then Platt's scaling on rows it was not fitted to."""
+"""Rows to a calibrated model: XGBoost with early stopping and Platt's scaling on later rows, then fitted to both."""
 
 from dataclasses import dataclass
 from hashlib import sha256
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ibook.edges.fraud_model import CALIBRATION_ATTRIBUTE, HASH_ATTRIBUTE, Calibration, FraudModel
 from ibook.features import FEATURE_NAMES, FEATURE_NAMES_HASH
-from training.dataset import Frame
+from training.dataset import Frame, joined
 
 N_THREADS = 1
 """Rows of a bootstrap take a second either way; on busy cores two threads wait for each other ten times as long."""
@@ -36,6 +36,8 @@ class Trained:
     calibration: Calibration
     model: FraudModel
     n_trees: int
+    validation_scores: NDArray[np.float64]
+    """Of the validation rows, before they were learned from; shape ``(n,)``."""
 
     @property
     def sha256(self) -> str:
@@ -44,7 +46,9 @@ class Trained:
 
 
 def train(training: Frame, validation: Frame, *, seed: int, name: str = "bootstrap") -> Trained:
-    """Fit on one frame, stop early and calibrate on the other, the later one.
+    """Find the number of trees and the calibration on the later frame, then fit that many trees to both.
+
+    Frauds are few: those of the later frame are worth more as teachers than as judges, and a third frame judges.
 
     The same rows and seed give the same bytes on one machine. Raises ValueError when a frame holds too few frauds, or
     nothing else.
@@ -52,28 +56,28 @@ def train(training: Frame, validation: Frame, *, seed: int, name: str = "bootstr
     for what, frame in (("training", training), ("validation", validation)):
         if not LEAST_FRAUDS[what] <= int(frame.is_fraud.sum()) < len(frame):
             raise ValueError(f"the {what} rows hold {int(frame.is_fraud.sum())} frauds among {len(frame)}")
-    booster = _fit(training, validation, seed)
-    margins = booster.inplace_predict(validation.features, predict_type="margin", validate_features=False)
-    calibration = fit_platt(np.asarray(margins, dtype=np.float64), validation.is_fraud)
+    draft = _fit(training, seed, MAX_TREES, validation)
+    n_trees = draft.best_iteration + 1
+    best = {"iteration_range": (0, n_trees), "predict_type": "margin", "validate_features": False}
+    margins = np.asarray(draft.inplace_predict(validation.features, **best), dtype=np.float64)
+    calibration = fit_platt(margins, validation.is_fraud)
+    booster = _fit(joined(training, validation), seed, n_trees)
     booster.set_attr(
         **{HASH_ATTRIBUTE: FEATURE_NAMES_HASH, CALIBRATION_ATTRIBUTE: msgspec.json.encode(calibration).decode()}
     )
     payload = bytes(booster.save_raw("ubj"))
     digest = sha256(payload).hexdigest()
     model = FraudModel(booster, calibration, version=f"{name}-{seed}-{digest[:8]}", sha256=digest)
-    return Trained(payload, calibration, model, booster.num_boosted_rounds())
+    return Trained(payload, calibration, model, n_trees, calibration.apply(margins))
 
 
-def _fit(training: Frame, validation: Frame, seed: int) -> Any:
+def _fit(frame: Frame, seed: int, n_trees: int, validation: Frame | None = None) -> Any:
     import xgboost
 
-    booster = xgboost.train(
-        PARAMETERS | {"seed": seed}, _matrix(training), num_boost_round=MAX_TREES,
-        evals=[(_matrix(validation), "validation")], early_stopping_rounds=PATIENCE, verbose_eval=False,
-    )  # fmt: skip
-    best = booster[: booster.best_iteration + 1]  # the trees after it only fitted the training rows
-    best.set_attr(best_iteration=None, best_score=None)
-    return best
+    watched = {} if validation is None else {
+        "evals": [(_matrix(validation), "validation")], "early_stopping_rounds": PATIENCE, "verbose_eval": False,
+    }  # fmt: skip
+    return xgboost.train(PARAMETERS | {"seed": seed}, _matrix(frame), num_boost_round=n_trees, **watched)
 
 
 def _matrix(frame: Frame) -> Any:
@@ -88,7 +92,7 @@ def fit_platt(margins: NDArray[np.float64], is_fraud: NDArray[np.bool_], *, n_st
     """Slope and intercept of greatest likelihood, by Newton's method; both arguments have shape ``(n,)``.
 
     Targets are smoothed as in Platt (1999), so that a perfect ranking still gives a finite slope. A slope below zero
-    would turn the ranking round; then only the intercept is fitted.
+    would turn the ranking round; then the model's own probabilities stand.
     """
     n_fraud = int(is_fraud.sum())
     targets = np.where(is_fraud, (n_fraud + 1) / (n_fraud + 2), 1 / (len(is_fraud) - n_fraud + 2))
