@@ -73,16 +73,16 @@ FRAUD_VERDICTS = Topic(
     written_by="verdicts", read_by="shop, journal", retention_days=30,
 )  # fmt: skip
 QUOTE_JOURNAL = Topic(
-    name="quote-journal", message=m.QuoteJournal, key="quote_id, explicit partition", written_by="serving, journal",
-    read_by="rewards", dead_letters_by="rewards", retention_days=30,
+    name="quote-journal", message=m.QuoteJournal, key="quote_id, explicit partition",
+    written_by="serving, journal, rewards (ticks)", read_by="rewards", dead_letters_by="rewards", retention_days=30,
 )  # fmt: skip
 PRICE_REWARDS = Topic(
     name="price-rewards", message=m.PriceReward, key="event_id", written_by="rewards", read_by="policies",
     dead_letters_by="policies", retention_days=30,
 )  # fmt: skip
 PRICE_POLICIES = Topic(
-    name="price-policies", message=m.PricePolicy, key="event_id", written_by="policies", read_by="serving",
-    compacted=True,
+    name="price-policies", message=m.PricePolicy, key="event_id", written_by="policies",
+    read_by="serving, policies", compacted=True,
 )  # fmt: skip
 MODEL_RELEASES = Topic(
     name="model-releases", message=m.ModelReleased, key="model", written_by="training, cli",
