@@ -1,0 +1,74 @@
+"""`python -m bench`: prints each figure we claim, with its conditions."""
+
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ibook.errors import IbookError
+from ibook.settings import load_settings
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def verdicts(
+    rate: Annotated[list[float] | None, typer.Option(min=1, help="Purchases per second; may be repeated.")] = None,
+    seconds: Annotated[float, typer.Option(min=2, help="Length of each steady load.")] = 20.0,
+    count: Annotated[int, typer.Option(min=1000, help="Purchases of the flood.")] = 20_000,
+    seed: Annotated[int, typer.Option(help="Seeds the purchases.")] = 0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
+) -> None:
+    """Verdict latency and rate on the whole local platform, beside a naive agent in the same run."""
+    from bench.verdicts import as_json, measure
+    from infra.local.processes import interrupt_on_signals
+
+    interrupt_on_signals()
+    base = load_settings()
+    settings = base.model_copy(update={"data_dir": base.data_dir.absolute() / "bench"})
+    typer.echo(conditions())
+    try:
+        figures = measure(settings, rates=rate or [1000.0], seconds=seconds, count=count, seed=seed)
+    except KeyboardInterrupt:
+        typer.echo("Stopped before its end; nothing is left running.")
+        raise typer.Exit(130) from None
+    if json_file is not None:
+        json_file.write_text(json.dumps(as_json(figures) | {"conditions": conditions()}, indent=2) + "\n")
+    if figures.missing:
+        raise typer.Exit(1)
+
+
+@app.command(hidden=True)
+def naive_agent() -> None:
+    """The baseline's worker process."""
+    import faust
+
+    from bench.naive import create
+    from bench.verdicts import prepare_naive
+
+    settings = load_settings()
+    prepare_naive(settings)
+    faust.Worker(create(settings), loglevel="warn", redirect_stdouts=False, quiet=True).execute_from_commandline()
+
+
+def conditions() -> str:
+    """The machine, and how busy it was."""
+    load = os.getloadavg()[0]
+    return f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, load {load:.1f} at start"
+
+
+def main() -> None:
+    """Run a command; what is wrong is said in one sentence, exit code 2."""
+    try:
+        app()
+    except IbookError as error:
+        typer.echo(f"bench: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
