@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from ibook.errors import InvalidMessage
-from ibook.messages import DeadLetter
+from ibook.messages import DeadLetter, Message
 
 MAX_BYTES = 64 * 1024
 """Largest message we read; the largest honest one is a listing of 50 ticket types, about 6 KiB."""
@@ -25,9 +25,17 @@ def encode(message: msgspec.Struct) -> bytes:
     return _encoder.encode(message)
 
 
+class _NeverSent(msgspec.Struct, tag_field="type", tag="never_sent"):
+    """Beside a message type it makes a union, and only in a union does msgspec insist on a tag."""
+
+    def __post_init__(self) -> None:
+        raise ValueError("no message has this type")
+
+
 @cache
 def _decoder(type_: Any) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(type_)
+    alone = isinstance(type_, type) and issubclass(type_, Message)
+    return msgspec.json.Decoder(type_ | _NeverSent if alone else type_)
 
 
 def decode(payload: bytes | None, type_: Any, *, max_bytes: int = MAX_BYTES) -> Any:
