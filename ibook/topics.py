@@ -50,15 +50,15 @@ PAYMENT_OUTCOMES = Topic(
 )  # fmt: skip
 FRAUD_LABELS = Topic(
     name="fraud-labels", message=m.FraudLabel, key="transaction_id", written_by="back office",
-    read_by="features, training", dead_letters_by="features", retention_days=400, from_outside=True,
+    read_by="features", dead_letters_by="features", retention_days=400, from_outside=True,
 )  # fmt: skip
 EVENT_LISTINGS = Topic(
-    name="event-listings", message=m.EventListed, key="event_id", written_by="shop", read_by="pricing, serving",
+    name="event-listings", message=m.EventListed, key="event_id", written_by="shop", read_by="policies, serving",
     dead_letters_by="policies", compacted=True, from_outside=True,
 )  # fmt: skip
 EVENT_INVENTORY = Topic(
     name="event-inventory", message=m.InventoryChanged, key="event_id", written_by="shop",
-    read_by="features, pricing", dead_letters_by="features", compacted=True, from_outside=True,
+    read_by="features", dead_letters_by="features", compacted=True, from_outside=True,
 )  # fmt: skip
 ENTITY_UPDATES = Topic(
     name="entity-updates", message=None, key="none, explicit partition of the entity", written_by="features",
@@ -66,7 +66,7 @@ ENTITY_UPDATES = Topic(
 )  # fmt: skip
 FRAUD_EVIDENCE = Topic(
     name="fraud-evidence", message=m.VerdictEvidence, key="transaction_id", written_by="verdicts",
-    read_by="audit, training", retention_days=400,
+    read_by="cli", retention_days=400,
 )  # fmt: skip
 FRAUD_VERDICTS = Topic(
     name="fraud-verdicts", message=m.FraudVerdict, key="transaction_id, partition of the purchase",
@@ -85,8 +85,8 @@ PRICE_POLICIES = Topic(
     read_by="serving, policies", compacted=True,
 )  # fmt: skip
 MODEL_RELEASES = Topic(
-    name="model-releases", message=m.ModelReleased, key="model", written_by="training, cli",
-    read_by="verdicts, serving", retention_days=-1, partitions="one",
+    name="model-releases", message=m.ModelReleased, key="model", written_by="training",
+    read_by="verdicts", retention_days=-1, partitions="one",
 )  # fmt: skip
 DEAD_LETTERS = Topic(
     name="dead-letters", message=m.DeadLetter, key="source key", written_by="the owner of the source topic",
