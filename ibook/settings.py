@@ -17,7 +17,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="IBOOK_", frozen=True, extra="ignore")
 
     kafka_bootstrap: str = "127.0.0.1:9092"
+    """Brokers to begin with, `host:port` separated by commas. Set, it makes the launcher use that cluster."""
     redis_url: str = "redis://127.0.0.1:6379/0"
+    """The online store. Set, it makes the launcher use that Redis."""
     data_dir: Path = Path(".ibook")
     """Everything we write on this machine: broker and table data, models, logs, the Feast registry."""
     parts: Literal["auto", "existing", "containers", "processes"] = "auto"
@@ -25,13 +27,16 @@ class Settings(BaseSettings):
     partitions: int = Field(default=4, ge=1, le=256)
     """Of every keyed topic. `ibook topics apply` never lowers it."""
     replication: int = Field(default=1, ge=1, le=7)
+    """Copies of every topic that is created."""
     worker_name: str = "1"
     """Tells the workers of one kind apart: static group membership, table folder, log file."""
     metrics_port: int = Field(default=0, ge=0, le=65535)
     """Prometheus endpoint of a worker on 127.0.0.1; 0 is none."""
 
     serving_host: str = "127.0.0.1"
+    """Where the price API listens; beyond this machine only with a `quote_secret` of its own."""
     serving_port: int = Field(default=8000, ge=1, le=65535)
+    """Its port. Not set, the launcher takes another one when 8000 is in use."""
     quote_secret: SecretStr = SecretStr(DEVELOPMENT_SECRET)
     """Signs quotes and draws slot prices; the same in every replica."""
     quote_old_secrets: tuple[SecretStr, ...] = ()
@@ -61,6 +66,7 @@ class Settings(BaseSettings):
     """Quotes that wait in memory for Kafka; when they fill it, list prices are shown without a journal entry."""
 
     model_name: str = "fraud"
+    """The model whose releases the verdict workers follow."""
     stale_after_seconds: float = Field(default=5.0, gt=0)
     """Older heartbeats of the feature workers mean posture `stale_features`."""
     feature_read_seconds: float = Field(default=0.25, gt=0)
