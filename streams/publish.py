@@ -17,6 +17,9 @@ from streams.app import leave, watchdog_of
 DURABLE_WITHIN_SECONDS = 30.0
 """Work that can't be made durable in this time is left to the next worker."""
 
+MAX_RECORD_BYTES = 1_000_000
+"""A little less than a batch, and than what brokers take by default."""
+
 
 class Record(NamedTuple):
     """One record to publish."""
@@ -27,7 +30,7 @@ class Record(NamedTuple):
 
 
 class RecordTooLarge(IbookError):
-    """A record no batch can hold."""
+    """A record no batch can hold: nothing of its publish was sent."""
 
 
 async def publish(app: AppT, topic: str, partition: int, records: Sequence[Record]) -> int:
@@ -37,14 +40,16 @@ async def publish(app: AppT, topic: str, partition: int, records: Sequence[Recor
     may be acknowledged.
     """
     watchdog_of(app).check()
+    for record in records:
+        if len(record.value or b"") + len(record.key or b"") > MAX_RECORD_BYTES:
+            size = len(record.value or b"")
+            raise RecordTooLarge(f"a record of {size} bytes for {topic}, at most {MAX_RECORD_BYTES}")
     producer = app.producer._ensure_producer()  # type: ignore[attr-defined]
     last = -1
     start = 0
     while start < len(records):
         builder = producer.create_batch()
         taken = _fill(builder, records, start)
-        if taken == 0:
-            raise RecordTooLarge(f"a record of {len(records[start].value or b'')} bytes for {topic}")
         last = await _send(producer, builder, topic, partition) + taken - 1
         start += taken
     return last

@@ -3,7 +3,7 @@
 Stock tables write RocksDB before the changelog, one record at a time, and to the partition of the current event.
 Here a batch goes to the changelog of an explicit partition and is acknowledged; then the same records and the
 changelog offset go to RocksDB in one write. Recovery and assignment stay Faust's own. It leans on private parts of
-Faust's store; `tests/integration/test_state_table.py` fails when they move.
+Faust's store; `tests/integration/test_publish.py` fails when they move.
 """
 
 from collections.abc import Iterator, Mapping

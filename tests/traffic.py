@@ -1,11 +1,12 @@
 """Purchases for tests, made from a seed, and what came of them."""
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from ibook import codec
 from ibook import messages as m
@@ -62,9 +63,8 @@ def read_all(settings: Settings, topic: str) -> list[tuple[int, int, bytes | Non
     )
     found: list[tuple[int, int, bytes | None, bytes | None]] = []
     try:
-        partitions = consumer.list_topics(topic, 10).topics[topic].partitions
-        ends = {p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1] for p in partitions}
-        consumer.assign([TopicPartition(topic, p, 0) for p in partitions])
+        ends = _ends(consumer, topic)
+        consumer.assign([TopicPartition(topic, p, 0) for p in ends])
         missing = {p: end for p, end in ends.items() if end > 0}
         while missing:
             for message in consumer.consume(1000, 0.1):
@@ -77,6 +77,19 @@ def read_all(settings: Settings, topic: str) -> list[tuple[int, int, bytes | Non
     finally:
         consumer.close()
     return found
+
+
+def _ends(consumer: Consumer, topic: str) -> dict[int, int]:
+    """The end of every partition; a topic that was just made anew may need a moment to find its leader."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            partitions = consumer.list_topics(topic, 10).topics[topic].partitions
+            return {p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1] for p in partitions}
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def _bytes(value: bytes | str | None) -> bytes | None:

@@ -1,5 +1,6 @@
 """Purchases in, verdicts out, on real Kafka and Redis with real worker processes."""
 
+import shutil
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -151,9 +152,12 @@ def test_killed_feature_workers_lose_and_double_no_update(shared_platform_settin
     sent = purchases("features", 2000, seed=3, keys=50)
     load = threading.Thread(target=publish, args=(shared_platform_settings, sent))
     load.start()
-    for name in ("entities-to-features", "activity-to-entities", "entities-to-features"):
+    for name in ("entities-to-features", "activity-to-entities"):
         workers[name].kill()
         workers[name].start()
+    workers["entities-to-features"].kill()
+    shutil.rmtree(shared_platform_settings.data_dir / "tables" / "entities-to-features-1")  # a lost disk
+    workers["entities-to-features"].start()
     load.join()
     bought = read_all(shared_platform_settings, "ticket-purchases")
     expected = len({value for _, _, _, value in bought if value and b'"card_id":"card-1"' in value})

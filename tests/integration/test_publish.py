@@ -1,0 +1,55 @@
+"""One batch, one partition, in order, acknowledged: fails when the private parts it leans on move."""
+
+import pytest
+
+from ibook.settings import Settings
+from streams.app import create_app
+from streams.publish import Record, RecordTooLarge, publish, publish_all
+from streams.state_table import StateTable
+from tests.traffic import read_all
+
+TOPIC = "fraud-evidence"
+
+
+async def test_records_arrive_in_order_with_their_headers(platform_settings: Settings) -> None:
+    app = create_app("test-publish", platform_settings)
+    await app.producer.start()
+    records = [Record(f"k{i}".encode(), f"v{i}".encode(), (("h", b"1"),)) for i in range(100)]
+    assert await publish(app, TOPIC, 2, records) == 99
+    assert await publish(app, TOPIC, 2, records[:1]) == 100
+    await app.producer.stop()
+    found = sorted(read_all(platform_settings, TOPIC))
+    assert [(p, key, value) for p, _, key, value in found[:100]] == [(2, r.key, r.value) for r in records]
+
+
+async def test_more_than_a_batch_holds_is_sent_in_several(platform_settings: Settings) -> None:
+    app = create_app("test-publish", platform_settings)
+    await app.producer.start()
+    records = [Record(str(i).encode(), b"x" * 50_000) for i in range(60)]
+    assert await publish_all(app, TOPIC, {0: records, 1: records[:1]}) == {0: 59, 1: 0}
+    await app.producer.stop()
+    assert [key for p, _, key, _ in sorted(read_all(platform_settings, TOPIC)) if p == 0] == [r.key for r in records]
+
+
+async def test_a_record_no_batch_can_hold_is_refused(platform_settings: Settings) -> None:
+    app = create_app("test-publish", platform_settings)
+    await app.producer.start()
+    with pytest.raises(RecordTooLarge):
+        await publish(app, TOPIC, 0, [Record(b"k", b"x" * (2 << 20))])
+    await app.producer.stop()
+
+
+async def test_table_writes_changelog_and_store_alike(platform_settings: Settings) -> None:
+    app = create_app("entities-to-features", platform_settings)
+    table = StateTable(app, "states", platform_settings.partitions)
+    await app.producer.start()
+    await table.write(1, {b"card:1": b"a", b"event:1": b"b", b"event:2": b"c"})
+    await table.write(1, {b"card:1": b"d", b"event:2": None})
+    await app.producer.stop()
+    assert (table.get(1, b"card:1"), table.get(1, b"event:2"), table.get(0, b"card:1")) == (b"d", None, None)
+    assert list(table.items(1)) == [(b"card:1", b"d"), (b"event:1", b"b")]
+    assert list(table.items(1, b"event:")) == [(b"event:1", b"b")]
+    changelog = sorted(read_all(platform_settings, "entities-to-features-states-changelog"))
+    assert [(p, key, value) for p, _, key, value in changelog] == [
+        (1, b"card:1", b"a"), (1, b"event:1", b"b"), (1, b"event:2", b"c"), (1, b"card:1", b"d"), (1, b"event:2", None),
+    ]  # fmt: skip

@@ -1,0 +1,110 @@
+"""What the worker folds on top of a state, and what it says of it."""
+
+from datetime import UTC, datetime, timedelta
+
+from ibook.clock import to_us
+from ibook.entities import EntityName, source_slot, updates_of
+from ibook.features import ENTITY_FEATURES, keys_of
+from ibook.messages import PurchaseRequested
+from ibook.own_purchases import MAX_PENDING, OwnPurchases
+from ibook.windows import WindowState, encode_state
+from tests.traffic import purchase
+
+START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SOURCE = source_slot("ticket-purchases", 0)
+PARTITIONS: dict[EntityName, int] = {"user": 0, "card": 1, "device": 2, "event": 3}
+
+
+def bought(number: int) -> PurchaseRequested:
+    return purchase(f"t{number}", now=START + timedelta(seconds=number))
+
+
+def state_after(count: int) -> bytes:
+    """The card's state once the feature workers have folded the first `count` purchases."""
+    layout = ENTITY_FEATURES["card"].layout
+    state: WindowState = layout.empty()
+    for number in range(count):
+        for update in updates_of(bought(number), SOURCE, number):
+            if update.entity == "card":
+                layout.fold(state, update)
+    state.updates_offset = 100 + count
+    return encode_state(state)
+
+
+def attempts(own: OwnPurchases, latest: PurchaseRequested) -> float:
+    state = own.states(latest)["card"]
+    values = ENTITY_FEATURES["card"].compute(state, to_us(latest.occurred_at))
+    return dict(zip(ENTITY_FEATURES["card"].names, values, strict=True))["card_attempts_1h"]
+
+
+def refresh(own: OwnPurchases, of: PurchaseRequested, card: bytes | None) -> None:
+    for entity, key in keys_of(of).items():
+        own.refresh(entity, key, card if entity == "card" else None)
+
+
+def test_an_unknown_card_counts_its_first_attempt() -> None:
+    own, first = OwnPurchases(), bought(0)
+    refresh(own, first, None)
+    own.remember(first, SOURCE, 0)
+    assert attempts(own, first) == 1
+
+
+def test_purchases_beyond_the_state_are_counted_once_as_the_state_catches_up() -> None:
+    own = OwnPurchases()
+    for number in range(10):
+        now = bought(number)
+        refresh(own, now, state_after(number // 3) if number >= 3 else None)  # always a few behind
+        own.remember(now, SOURCE, number)
+        assert attempts(own, now) == number + 1
+
+
+def test_a_state_that_has_everything_is_not_folded_onto_again() -> None:
+    own = OwnPurchases()
+    for number in range(5):
+        own.remember(bought(number), SOURCE, number)
+    refresh(own, bought(4), state_after(5))
+    assert attempts(own, bought(4)) == 5
+    (card,) = [p for p in own.positions(bought(4), PARTITIONS) if p.entity == "card"]
+    assert (card.updates_offset, card.folded) == (105, [])
+
+
+def test_positions_name_the_range_that_was_folded() -> None:
+    own = OwnPurchases()
+    refresh(own, bought(0), state_after(2))
+    for number in range(2, 6):
+        own.remember(bought(number), SOURCE, number)
+    (card,) = [p for p in own.positions(bought(5), PARTITIONS) if p.entity == "card"]
+    assert card.folded == [("ticket-purchases", 0, 2, 5, 4)]
+    assert (card.updates_partition, card.updates_offset) == (1, 102)
+
+
+def test_without_the_online_store_own_purchases_still_count() -> None:
+    own = OwnPurchases()
+    for number in range(4):
+        for entity, key in keys_of(bought(number)).items():
+            own.keep(entity, key)
+        own.remember(bought(number), SOURCE, number)
+    assert attempts(own, bought(3)) == 4
+    refresh(own, bought(3), state_after(2))  # the store is back, two behind
+    assert attempts(own, bought(3)) == 4
+
+
+def test_what_is_remembered_of_one_entity_is_bounded() -> None:
+    own = OwnPurchases()
+    for number in range(MAX_PENDING + 50):
+        own.remember(bought(number), SOURCE, number)
+    (event,) = [p for p in own.positions(bought(0), PARTITIONS) if p.entity == "event"]
+    assert event.folded == [("ticket-purchases", 0, 50, MAX_PENDING + 49, MAX_PENDING)]
+
+
+def test_folding_onto_states_gives_the_features_of_a_complete_state() -> None:
+    behind, complete = OwnPurchases(), OwnPurchases()
+    refresh(behind, bought(0), state_after(3))
+    for number in range(3, 8):
+        behind.remember(bought(number), SOURCE, number)
+    refresh(complete, bought(7), state_after(8))
+    as_of = to_us(bought(7).occurred_at)
+    card = ENTITY_FEATURES["card"]
+    assert card.compute(behind.states(bought(7))["card"], as_of) == card.compute(
+        complete.states(bought(7))["card"], as_of
+    )
