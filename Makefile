@@ -10,7 +10,8 @@ PYTHON ?= $(shell for name in python3.12 python3.11 python3; do \
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 KAFKA := .venv/.kafka
-COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header pyproject.toml
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header \
+	--fork-strategy fewest pyproject.toml  # one version for Python 3.11 and 3.12 alike
 
 .PHONY: help demo test check bench up down logs clean lock setup
 
@@ -53,13 +54,16 @@ lock: $(INSTALLED)  ## Write requirements/ anew from pyproject.toml
 
 setup: $(INSTALLED) $(KAFKA)  ## Install everything, run nothing
 
-# The lock is complete, so nothing is resolved (--no-deps): what pyproject.toml overrides stays out.
+# The lock is complete, so nothing is resolved (--no-deps): what pyproject.toml overrides stays out. pip compiles on one
+# core, so that is done after it, on all of them; some files of some packages are not meant to compile.
 $(INSTALLED): requirements/dev.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or 3.12 was found: install one, or name it (make PYTHON=…)."; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv \
 		|| { rm -rf .venv; echo "$(PYTHON) can't make a virtual environment: install its venv module."; exit 2; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@echo "Installing what requirements/dev.txt locks into .venv; this takes a few minutes, once."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile -e .
+	@$(BIN)/python -m compileall -qq -j 0 .venv/lib >/dev/null 2>&1 || true
 	@touch $@
 
 $(KAFKA): $(INSTALLED) infra/local/jars.py

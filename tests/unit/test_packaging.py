@@ -44,6 +44,12 @@ def test_locks_satisfy_what_is_declared(name: str) -> None:
         assert declared.specifier.contains(pins[declared.name.lower()]), declared
 
 
+@pytest.mark.parametrize("name", LOCKS)
+def test_every_python_gets_the_same_versions(name: str) -> None:
+    pinned = re.findall(r"^([A-Za-z0-9._-]+)==", (ROOT / "requirements" / name).read_text(), re.MULTILINE)
+    assert len(pinned) == len(set(pinned))
+
+
 def test_both_locks_pin_the_same_versions() -> None:
     everything, runtime = locked("dev.txt"), locked("runtime.txt")
     assert runtime.items() <= everything.items()
