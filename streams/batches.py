@@ -20,7 +20,10 @@ async def batches(stream: Stream, limit: int = 64, linger_seconds: float = 0.0) 
     pump = asyncio.create_task(_pump(stream, arrived))
     try:
         while True:
-            batch = [await _next(arrived, pump)]
+            first = await _next(arrived, pump)
+            if first is None:
+                return
+            batch = [first]
             if linger_seconds:
                 await asyncio.sleep(linger_seconds)
             while len(batch) < limit and not arrived.empty():
@@ -38,8 +41,8 @@ async def _pump(stream: Stream, arrived: "asyncio.Queue[Event]") -> None:
         await arrived.put(event)
 
 
-async def _next(arrived: "asyncio.Queue[Event]", pump: "asyncio.Task[None]") -> Event:
-    """The next event, or the pump's exception."""
+async def _next(arrived: "asyncio.Queue[Event]", pump: "asyncio.Task[None]") -> Event | None:
+    """The next event; None when the stream has ended. Raises what the pump raised."""
     if not arrived.empty():
         return arrived.get_nowait()
     getter = asyncio.ensure_future(arrived.get())
@@ -47,7 +50,7 @@ async def _next(arrived: "asyncio.Queue[Event]", pump: "asyncio.Task[None]") -> 
     if not getter.done():
         getter.cancel()
         await pump
-        raise asyncio.CancelledError
+        return None
     return getter.result()
 
 

@@ -41,22 +41,47 @@ def prepare(settings: Settings, say: Callable[[str], None]) -> None:
     with ThreadPoolExecutor(1) as pool:
         registry = pool.submit(apply_feature_repo, settings)  # needs neither Kafka nor the model
         apply_topics(settings)
-        if release_bootstrap_model(settings):
-            say("A first fraud model was trained and released.")
+        release_bootstrap_model(settings, say)
         if registry.result():
             say("The features were registered.")
 
 
-def release_bootstrap_model(settings: Settings) -> bool:
-    """Train and release a first model, unless one was released before; True when it had to.
+def release_bootstrap_model(settings: Settings, say: Callable[[str], None]) -> None:
+    """See to it that a model decides: release the newest one that was kept, or train a first one.
 
-    Raises ConfigurationError.
+    Does nothing when one was released before. Raises ConfigurationError.
     """
     from ibook.edges.kafka import BroadcastReader
 
     with BroadcastReader(settings, MODEL_RELEASES.name) as reader:
         if reader.load():
-            return False
-    log = settings.data_dir / "logs" / "training-bootstrap.log"
-    run_job("training the first model", ["training", "bootstrap"], env=environment(settings), log=log)
-    return True
+            return
+    env, logs = environment(settings), settings.data_dir / "logs"
+    kept = newest_model(settings)
+    if kept is not None:
+        try:
+            run_job("releasing a model", ["training", "release", kept], env=env, log=logs / "training-release.log")
+        except ConfigurationError as error:
+            say(f"The kept model {kept} is of no use, a new one is trained: {error}")
+        else:
+            say(f"The fraud model {kept} was released again.")
+            return
+    say("Training a first fraud model on a simulated past.")
+    run_job("training the first model", ["training", "bootstrap"], env=env, log=logs / "training-bootstrap.log")
+
+
+def newest_model(settings: Settings) -> str | None:
+    """The version written last of those in the model store that fit today's features."""
+    from ibook.edges.fraud_model import METADATA_FILE, ModelMetadata, read_json
+    from ibook.errors import ModelUnavailable
+    from ibook.features import FEATURE_NAMES_HASH
+
+    fitting: list[tuple[float, str]] = []
+    for path in (settings.data_dir / "models" / settings.model_name).glob(f"*/{METADATA_FILE}"):
+        try:
+            metadata = read_json(path, ModelMetadata)
+        except ModelUnavailable:
+            continue  # somebody else's folder, or half a model: not one to release
+        if metadata.feature_names_hash == FEATURE_NAMES_HASH:
+            fitting.append((path.stat().st_mtime, metadata.version))
+    return max(fitting)[1] if fitting else None
