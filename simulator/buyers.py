@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from simulator.catalogue import Event, Ticket
 from simulator.engine import SECOND_US, Await, Pause, Process
-from simulator.people import COUNTRIES, Card, Household, User, weighted
+from simulator.people import COUNTRIES, Card, Household, User
 from simulator.scene import Scene, dwell, party_size
 from simulator.shop import Paid
 from simulator.visits import HONEST, Intent, Nature, Offer, Visitor
@@ -123,7 +123,7 @@ class Buyers:
         device, address, look_alike = user.device_id, household.home, ""
         luck = rng.random()
         if luck < habits.traveller:
-            address, look_alike = people.address(rng, weighted(rng, COUNTRIES)), "traveller"
+            address, look_alike = people.address(rng, COUNTRIES.draw(rng)), "traveller"
         elif user.office is not None and luck < habits.traveller + habits.office:
             address, look_alike = user.office, "office_ip"
         elif luck > 1 - habits.mobile:
@@ -140,7 +140,7 @@ class Buyers:
         household = self._scene.world.people.newcomer(rng, f"{rng.getrandbits(64)}/{self._drawn}", opened_us)
         user, address = household.users[0], household.home
         if rng.random() < 0.1:
-            address = self._scene.world.people.address(rng, weighted(rng, COUNTRIES))
+            address = self._scene.world.people.address(rng, COUNTRIES.draw(rng))
         visitor = Visitor(user, user.device_id, address)
         return Guest(visitor=visitor, cards=user.cards, entry="new", look_alike="new_user")
 

@@ -14,8 +14,8 @@ DAY_US = 86_400_000_000
 CURRENCY = "EUR"
 ELASTICITIES = (-2.0, -0.3)
 """Range the own-price elasticity at list price is drawn from: studies of sport and culture differ this much."""
-PROBABILITIES = (0.35, 0.65)
-"""Range of P(buy | shown the list price). Assumed: nobody publishes it; it sets quotes per purchase near 2."""
+PROBABILITIES = (0.4, 0.7)
+"""Range of P(buy | shown the list price). Assumed: nobody publishes it; it sets prices shown per purchase near 2."""
 CATEGORIES: dict[Category, tuple[int, int, tuple[str, ...]]] = {
     "sports": (2000, 8000, ("City Derby", "Cup Night", "Harbour Marathon Gala", "Ice Final", "Handball Masters")),
     "concerts": (3000, 11000, ("Northern Lights Tour", "Brass in the Yard", "Electric Quay", "Unplugged", "Big Band")),

@@ -15,7 +15,8 @@ from simulator.realtime import RealtimeShop
 from simulator.stats import ShopStats
 from simulator.world import World
 
-DRAIN_SECONDS = 15.0
+DRAIN_SECONDS, HURRIED_SECONDS = 15.0, 3.0
+"""How long late verdicts are waited for after the load, and after being told to stop."""
 
 
 def play(
@@ -30,7 +31,7 @@ def play(
                 shop.launch_attack(pattern)
             _watch(shop, duration, stopped)
             shop.end_load()
-            shop.drain(DRAIN_SECONDS)
+            shop.drain(HURRIED_SECONDS if stopped.is_set() else DRAIN_SECONDS)
         finally:
             shop.stop()
             if truth is not None:

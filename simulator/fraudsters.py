@@ -10,7 +10,7 @@ from typing import Any
 
 from simulator.catalogue import DAY_US, Event, Ticket
 from simulator.engine import Pause, Process
-from simulator.people import COUNTRIES, DOMAINS, Address, Card, User, weighted
+from simulator.people import COUNTRIES, DOMAINS, Address, Card, User
 from simulator.scene import Scene, dwell, party_size
 from simulator.shop import Paid
 from simulator.visits import Intent, Nature, Visitor
@@ -82,7 +82,7 @@ class Fraudsters:
         issuers: tuple[int, int], pause: float,
     ) -> Kit:  # fmt: skip
         rng, people = self._rng, self._scene.world.people
-        country = weighted(rng, COUNTRIES)
+        country = COUNTRIES.draw(rng)
         first = people.address(rng, country)
         subnet = first.ip.rsplit(".", 1)[0]
         near = [Address(f"{subnet}.{rng.randrange(1, 255)}", country) for _ in range(rng.randint(*addresses) - 1)]
@@ -120,7 +120,7 @@ class Fraudsters:
         rng = self._rng
         devices = [self._device() for _ in range(rng.randint(2, 6))]
         for _ in range(rng.randint(2, 6)):
-            address = self._scene.world.people.address(rng, weighted(rng, COUNTRIES))
+            address = self._scene.world.people.address(rng, COUNTRIES.draw(rng))
             self._scene.engine.start(self._take_over(number, rng.choice(devices), address))
             yield dwell(rng, self._tempo.takeover_gap, spread=1.0)
 
@@ -158,7 +158,7 @@ class Fraudsters:
         rng, world = self._rng, self._scene.world
         owner = world.household(rng)
         card = rng.choice(rng.choice(owner.users).cards)
-        address = world.people.address(rng, card.country if rng.random() < 0.75 else weighted(rng, COUNTRIES))
+        address = world.people.address(rng, card.country if rng.random() < 0.75 else COUNTRIES.draw(rng))
         visitor = Visitor(self._account(), self._device(), address)
         for _ in range(rng.choice((1, 1, 1, 1, 2))):
             event = world.event(rng)
@@ -201,7 +201,7 @@ class Fraudsters:
         age_us = int(rng.choice((0.01, 0.5, 20, 700)) * rng.random() * DAY_US)
         key = f"{rng.getrandbits(64)}"
         account = self._scene.world.people.newcomer(rng, key, self._scene.engine.now_us - age_us).users[0]
-        return User(account.user_id, account.cards, account.device_id, weighted(rng, DOMAINS), account.opened_us, None)
+        return User(account.user_id, account.cards, account.device_id, DOMAINS.draw(rng), account.opened_us, None)
 
     def _stolen(self, issuer: tuple[str, str]) -> Card:
         number, country = issuer

@@ -70,7 +70,7 @@ class History:
         rules = replace(ShopRules(), label_day_seconds=seconds / LABEL_DAYS)
         setup = Setup(
             seed=self.seed, run=run, start_us=self.start_us, opens_us=self.start_us, punctual=False,
-            honest_per_second=n_honest / seconds, rules=rules, tempo=Tempo(), prices=ListPrices(), mix=self.mix,
+            per_second=n_honest / seconds, rules=rules, tempo=Tempo(), prices=ListPrices(), mix=self.mix,
         )  # fmt: skip
 
         def asked(purchase: PurchaseRequested) -> None:

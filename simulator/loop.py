@@ -51,29 +51,31 @@ class Loop:
         self.lock = RLock()
         """Held while the simulation changes."""
         self.lag_seconds = 0.0
-        """How late the latest step was."""
+        """How late the simulation is; 0 while it keeps up."""
         self.worst_lag_seconds = 0.0
 
     def turn(self) -> None:
-        """Do what is due, or wait for what comes first: an answer or the next due time."""
-        now_us = to_us(self._clock.now())
-        with self.lock:
-            busy = self._run_due(now_us)
-        self._idle()
+        """Take answers, then do what is due; waits for the first answer until something is due.
+
+        Answers go first: who is late must not lose patience with an answer that is there.
+        """
         due_us = self._engine.next_due_us
         seconds = LONGEST_WAIT_SECONDS if due_us is None else (due_us - to_us(self._clock.now())) / SECOND_US
-        self._take_answers(0.0 if busy else min(seconds, LONGEST_WAIT_SECONDS))
+        self._take_answers(min(seconds, LONGEST_WAIT_SECONDS))
+        now_us = to_us(self._clock.now())
+        with self.lock:
+            self._run_due(now_us)
+        self._idle()
 
-    def _run_due(self, now_us: int) -> bool:
-        """Run a handful of due steps; whether there may be more."""
+    def _run_due(self, now_us: int) -> None:
         for _ in range(MAX_STEPS):
             due_us = self._engine.next_due_us
             if due_us is None or due_us > now_us:
-                return False
+                self.lag_seconds = 0.0
+                return
             self.lag_seconds = (now_us - due_us) / SECOND_US
             self.worst_lag_seconds = max(self.worst_lag_seconds, self.lag_seconds)
             self._engine.run_next(now_us)
-        return True
 
     def _take_answers(self, seconds: float) -> None:
         answer = self._inbox.wait(seconds)

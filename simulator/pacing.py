@@ -95,6 +95,7 @@ class Crowd:
         self._seen_hasty = _Experience()
         self._credit = 0.0
         self._schedule = 0
+        self._taken, self._gave_away = 0, False
         self._open = True
         self.owed = 0
         """Purchases behind the schedule because nobody was ready; ahead of it when negative."""
@@ -117,6 +118,10 @@ class Crowd:
         self._open = False
         self._queue.clear()
 
+    def make_room(self) -> None:
+        """Somebody else's purchase takes the place of one that is due; at most every second one is given away."""
+        self._taken += 1
+
     def door(self, resume: Resume) -> None:
         """To be yielded by a visitor who is about to pay."""
         if not self._open:
@@ -136,14 +141,21 @@ class Crowd:
     def _slot(self, schedule: int) -> None:
         if not self._open or schedule != self._schedule:
             return
-        if self._engine.now_us >= self._opens_us:
-            if self._queue:
-                self._queue.popleft()(None)
-            else:
-                self.owed += 1
-            self._let_in_hasty()
-        self._let_in()
         self._next_slot()
+        self._gave_away = self._taken > 0 and not self._gave_away
+        if self._gave_away:
+            self._taken -= 1
+            return
+        if self._engine.now_us >= self._opens_us:
+            self._pay_next()
+        self._let_in()
+
+    def _pay_next(self) -> None:
+        if self._queue:
+            self._queue.popleft()(None)
+        else:
+            self.owed += 1
+        self._let_in_hasty()
 
     def _let_in(self) -> None:
         """Called once per purchase due: one payment's worth of visits, more or less by what is missing."""

@@ -4,14 +4,21 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from simulator.catalogue import DAY_US
+from simulator.draws import Weighted
 from simulator.ids import Ids
 
-COUNTRIES = {"DE": 62.0, "AT": 9.0, "CH": 6.0, "NL": 6.0, "FR": 5.0, "PL": 4.0, "GB": 4.0, "IT": 2.0, "US": 2.0}
-"""Country and its weight among buyers."""
-DOMAINS = {
-    "gmail.com": 34.0, "gmx.de": 16.0, "web.de": 13.0, "outlook.com": 10.0, "icloud.com": 7.0, "yahoo.com": 6.0,
-    "t-online.de": 5.0, "proton.me": 3.0, "freenet.de": 2.0, "mail.com": 2.0, "posteo.de": 1.0, "uni-mail.de": 1.0,
-}  # fmt: skip
+COUNTRIES = Weighted(
+    [("DE", 62.0), ("AT", 9.0), ("CH", 6.0), ("NL", 6.0), ("FR", 5.0), ("PL", 4.0), ("GB", 4.0), ("IT", 2.0),
+     ("US", 2.0)]
+)  # fmt: skip
+"""Where buyers live."""
+DOMAINS = Weighted(
+    [("gmail.com", 34.0), ("gmx.de", 16.0), ("web.de", 13.0), ("outlook.com", 10.0), ("icloud.com", 7.0),
+     ("yahoo.com", 6.0), ("t-online.de", 5.0), ("proton.me", 3.0), ("freenet.de", 2.0), ("mail.com", 2.0),
+     ("posteo.de", 1.0), ("uni-mail.de", 1.0)]
+)  # fmt: skip
+HOUSEHOLD_SIZES = Weighted([(1, 45.0), (2, 30.0), (3, 13.0), (4, 12.0)])
+CARDS_EACH = Weighted([(1, 60.0), (2, 30.0), (3, 10.0)])
 N_BINS = 150
 N_OFFICES = 1_500
 N_CARRIER_ADDRESSES = 2_500
@@ -56,11 +63,6 @@ class Household:
     shared_device: str | None
 
 
-def weighted(rng: Random, weights: dict[str, float]) -> str:
-    """A key, drawn by weight."""
-    return rng.choices(list(weights), list(weights.values()))[0]
-
-
 class People:
     """Draws people; what is asked for by number is the same whenever it is asked."""
 
@@ -69,15 +71,16 @@ class People:
         self._seed = seed
         self._today_us = today_us
         self._cache: dict[int, Household] = {}
+        self._offices: dict[int, Address] = {}
         rng = Random(f"{seed}/issuers")
         numbers = rng.sample(range(400_000, 560_000), N_BINS)
-        countries = rng.choices(list(COUNTRIES), list(COUNTRIES.values()), k=N_BINS)
-        self.bins = tuple(zip(map(str, numbers), countries, strict=True))
+        self.bins = tuple((str(number), COUNTRIES.draw(rng)) for number in numbers)
         """Issuers: first six digits and country."""
         self._issuers = {
-            country: [number for number, at in self.bins if at == country] or [self.bins[0][0]] for country in COUNTRIES
+            country: [number for number, at in self.bins if at == country] or [self.bins[0][0]]
+            for country in COUNTRIES.choices
         }
-        self._prefixes = {country: rng.sample(range(24, 195), 6) for country in COUNTRIES}
+        self._prefixes = {country: rng.sample(range(24, 195), 6) for country in COUNTRIES.choices}
 
     def household(self, number: int) -> Household:
         """The household of this number."""
@@ -89,11 +92,16 @@ class People:
     def address(self, rng: Random, country: str) -> Address:
         """Any address of a country."""
         first = rng.choice(self._prefixes[country])
-        return Address(f"{first}.{rng.randrange(256)}.{rng.randrange(256)}.{rng.randrange(1, 255)}", country)
+        bits = rng.getrandbits(24)
+        return Address(f"{first}.{bits >> 16}.{bits >> 8 & 255}.{bits % 254 + 1}", country)
 
     def office(self, number: int) -> Address:
         """The address that all colleagues of an office share."""
-        return self._shared("office", number)
+        found = self._offices.get(number)
+        if found is None:
+            rng = Random(f"{self._seed}/office/{number}")
+            found = self._offices[number] = self.address(rng, COUNTRIES.draw(rng))
+        return found
 
     def carrier(self, country: str, number: int) -> Address:
         """The address a mobile carrier gives to many phones at once."""
@@ -101,7 +109,7 @@ class People:
 
     def newcomer(self, rng: Random, key: str, opened_us: int) -> Household:
         """Somebody who never bought before, alone in a household; `key` names them."""
-        country = weighted(rng, COUNTRIES)
+        country = COUNTRIES.draw(rng)
         home = self.address(rng, country)
         user = self._user(rng, country, f"new/{key}", n_cards=1)
         return Household((replace(user, opened_us=opened_us, office=None),), home, country, None)
@@ -114,13 +122,9 @@ class People:
         """The device named by `key`."""
         return self._ids.of("device", key)
 
-    def _shared(self, kind: str, number: int) -> Address:
-        rng = Random(f"{self._seed}/{kind}/{number}")
-        return self.address(rng, weighted(rng, COUNTRIES))
-
     def _draw(self, number: int, rng: Random) -> Household:
-        country = weighted(rng, COUNTRIES)
-        size = rng.choices((1, 2, 3, 4), (45, 30, 13, 12))[0]
+        country = COUNTRIES.draw(rng)
+        size = HOUSEHOLD_SIZES.draw(rng)
         users = [self._user(rng, country, f"{number}/{member}", n_cards=None) for member in range(size)]
         if size > 1 and rng.random() < 0.3:  # a partner's card in both wallets
             users[1] = replace(users[1], cards=(*users[1].cards, users[0].cards[0]))
@@ -128,15 +132,15 @@ class People:
         return Household(tuple(users), self.address(rng, country), country, shared)
 
     def _user(self, rng: Random, country: str, key: str, n_cards: int | None) -> User:
-        n = n_cards or rng.choices((1, 2, 3), (60, 30, 10))[0]
+        n = n_cards or CARDS_EACH.draw(rng)
         abroad = rng.random() < 0.04
         cards = tuple(
-            self.card(rng, weighted(rng, COUNTRIES) if abroad else country, f"{key}/{index}") for index in range(n)
+            self.card(rng, COUNTRIES.draw(rng) if abroad else country, f"{key}/{index}") for index in range(n)
         )
         recent = rng.random() < 0.2
         days = rng.uniform(0.5, 60) if recent else rng.uniform(60, 2200)
         return User(
             user_id=self._ids.of("user", key), cards=cards, device_id=self.device(key),
-            email_domain=weighted(rng, DOMAINS), opened_us=self._today_us - int(days * DAY_US),
+            email_domain=DOMAINS.draw(rng), opened_us=self._today_us - int(days * DAY_US),
             office=self.office(rng.randrange(N_OFFICES)) if rng.random() < 0.2 else None,
         )  # fmt: skip

@@ -57,15 +57,15 @@ class RealtimeShop:
         self._prices = HttpPrices(settings, self._inbox.put) if ask_quotes else None
         self._reader = VerdictReader(settings, self._verdict_read)
         self._schedule_rng = Random(f"{seed}/{run}/schedule")
-        self._honest_rate = rate * (1 - self._mix.fraud)
+        self._launched: set[int] = set()
         self._warm_up_us = int(max(WARM_UP_SECONDS[0], min(WARM_UP_SECONDS[1], WARM_UP_PURCHASES / rate)) * SECOND_US)
         start_us = to_us(self._clock.now()) - self._warm_up_us
         setup = Setup(
             seed=seed, run=run or f"realtime/{start_us}", start_us=start_us,
-            opens_us=start_us + self._warm_up_us // 4, punctual=True, honest_per_second=self._honest_rate,
+            opens_us=start_us + self._warm_up_us // 4, punctual=True, per_second=rate,
             rules=rules or ShopRules(), tempo=LIVE_TEMPO, prices=ListPrices(), mix=self._mix,
         )  # fmt: skip
-        slots = steady(start_us, self._honest_rate, self._schedule_rng)
+        slots = steady(start_us, rate, self._schedule_rng)
         self._simulation = Simulation(world, setup, slots, write=self._write, asked=self._asked)
         self._loop = Loop(self._simulation.engine, self._clock, self._inbox, self._sink.poll)
         self._board = Scoreboard(self._simulation.truth)
@@ -134,8 +134,13 @@ class RealtimeShop:
         with self._loop.lock:
             self._simulation.engine.advance_to(to_us(self._clock.now()))
             number = self._simulation.fraudsters.launch(pattern)
-        assert number is not None
+            assert number is not None
+            self._launched.add(number)
         return number
+
+    def publish_raw(self, topic: str, key: str, payload: bytes) -> None:
+        """Publish any bytes, such as a message that nobody can read; nothing here counts it."""
+        self._sink.write_raw(topic, key, payload)
 
     def latencies(self) -> list[float]:
         """Seconds from just before each purchase was produced until its verdict was readable, in verdict order."""
@@ -180,7 +185,7 @@ class RealtimeShop:
         simulation.engine.move_to(to_us(self._clock.now()))
         simulation.shop.announce(self._world.events)
         start_us = simulation.engine.now_us
-        simulation.crowd.follow(steady(start_us, self._honest_rate, self._schedule_rng))
+        simulation.crowd.follow(steady(start_us, self.rate, self._schedule_rng))
         begin_background(
             simulation.engine, simulation.fraudsters, self._mix,
             lambda share: steady(start_us, share * self.rate, self._schedule_rng),
@@ -192,6 +197,9 @@ class RealtimeShop:
         self._sink.write(topic.name, key, message)
 
     def _asked(self, purchase: PurchaseRequested) -> None:
+        record = self.truth.transactions[purchase.transaction_id]
+        if record.is_fraud and record.attack not in self._launched:
+            self._simulation.crowd.make_room()
         if self._on_purchase is not None:
             self._on_purchase(purchase)
 

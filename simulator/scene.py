@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 from simulator.catalogue import Event, Ticket
+from simulator.draws import Weighted
 from simulator.engine import Engine, Pause
 from simulator.shop import Paid, Shop
 from simulator.storefront import Storefront
@@ -15,10 +16,12 @@ from simulator.visits import Intent, Offer
 from simulator.world import World
 
 PARTY_SIZES = {
-    "sports": ((1, 2, 3, 4, 6), (22, 44, 14, 15, 5)), "concerts": ((1, 2, 3, 4, 6), (20, 50, 13, 14, 3)),
-    "family": ((1, 2, 3, 4, 5), (8, 20, 30, 30, 12)), "cultural": ((1, 2, 3, 4, 6), (30, 52, 8, 8, 2)),
-}  # fmt: skip
-"""Tickets per order and their weights."""
+    "sports": Weighted([(1, 22), (2, 44), (3, 14), (4, 15), (6, 5)]),
+    "concerts": Weighted([(1, 20), (2, 50), (3, 13), (4, 14), (6, 3)]),
+    "family": Weighted([(1, 8), (2, 20), (3, 30), (4, 30), (5, 12)]),
+    "cultural": Weighted([(1, 30), (2, 52), (3, 8), (4, 8), (6, 2)]),
+}
+"""Tickets per order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,5 +56,4 @@ def dwell(rng: Random, median: float, *, spread: float = 0.6) -> float:
 
 def party_size(rng: Random, event: Event) -> int:
     """How many tickets somebody wants."""
-    sizes, weights = PARTY_SIZES[event.category]
-    return rng.choices(sizes, weights)[0]
+    return PARTY_SIZES[event.category].draw(rng)

@@ -31,7 +31,8 @@ class Setup:
     """First payment; visits begin at `start_us`."""
     punctual: bool
     """Whether purchases follow the schedule one by one, or only in number."""
-    honest_per_second: float
+    per_second: float
+    """Purchases on average."""
     rules: ShopRules
     tempo: Tempo
     prices: Prices
@@ -60,7 +61,7 @@ class Simulation:
         self.shop = Shop(self.engine, self.feed, self.inventory, self.truth, rng("shop"), setup.rules, asked)
         scene = Scene(world, self.engine, self.storefront, self.shop, self.truth)
         self.crowd = Crowd(
-            self.engine, slots, per_second=setup.honest_per_second, opens_us=setup.opens_us, punctual=setup.punctual
+            self.engine, slots, per_second=setup.per_second, opens_us=setup.opens_us, punctual=setup.punctual
         )
         self.buyers = Buyers(scene, rng("buyers"), self.crowd.door, setup.habits)
         self.fraudsters = Fraudsters(scene, rng("fraudsters"), setup.tempo)

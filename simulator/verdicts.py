@@ -5,7 +5,7 @@ from collections.abc import Callable
 from threading import Event as Flag
 from threading import Thread
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from ibook import codec
 from ibook.errors import BrokerUnavailable, ConfigurationError, InvalidMessage
@@ -14,6 +14,7 @@ from ibook.settings import Settings
 from ibook.topics import FRAUD_VERDICTS
 
 ANSWER_SECONDS = 10.0
+NO_LEADER_YET = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 
 OnVerdict = Callable[[FraudVerdict, float], None]
 """Takes a verdict and when it was readable, on `time.perf_counter`'s scale; called in the reader's thread."""
@@ -61,12 +62,7 @@ class VerdictReader:
         partitions = consumer.list_topics(FRAUD_VERDICTS.name, ANSWER_SECONDS).topics[FRAUD_VERDICTS.name].partitions
         if not partitions:
             raise ConfigurationError(f"The topic {FRAUD_VERDICTS.name} does not exist: run `ibook topics apply`.")
-        ends = []
-        for number in sorted(partitions):
-            place = TopicPartition(FRAUD_VERDICTS.name, number)
-            _, end = consumer.get_watermark_offsets(place, ANSWER_SECONDS)
-            ends.append(TopicPartition(FRAUD_VERDICTS.name, number, end))
-        return ends
+        return [TopicPartition(FRAUD_VERDICTS.name, number, _end(consumer, number)) for number in sorted(partitions)]
 
     def _read(self) -> None:
         consumer = self._consumer
@@ -89,3 +85,18 @@ class VerdictReader:
             self.unreadable += 1
             return
         self._on_verdict(verdict, readable_at)
+
+
+def _end(consumer: Consumer, number: int) -> int:
+    """The offset after the last message; a partition made a moment ago may have no leader yet."""
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while True:
+        try:
+            _, end = consumer.get_watermark_offsets(TopicPartition(FRAUD_VERDICTS.name, number), ANSWER_SECONDS)
+            return int(end)
+        except KafkaException as error:
+            if not error.args[0].retriable() and error.args[0].code() not in NO_LEADER_YET:
+                raise
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)

@@ -1,19 +1,14 @@
 """The hidden truth of a simulation, drawn from one seed: people, issuers, addresses, events and their demand."""
 
-from bisect import bisect
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import accumulate
 from random import Random
-from typing import TypeVar
 
 from ibook.clock import to_us
 from simulator.catalogue import DAY_US, Event, Ticket, draw_events
+from simulator.draws import Weighted
 from simulator.ids import Ids
 from simulator.people import Household, People
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +41,13 @@ class World:
             self.ids, Random(f"{seed}/events"), n=self.size.events, today_us=today_us, seats=self.size.seats
         )
         self.by_id = {event.event_id: event for event in self.events}
-        self._popularity = list(accumulate(event.popularity for event in self.events))
-        self._cheapness = list(
-            accumulate(e.popularity / self.cheapest_ticket(e).list_price_minor ** 2 for e in self.events)
+        self._by_popularity = Weighted((event, event.popularity) for event in self.events)
+        self._by_cheapness = Weighted(
+            (event, event.popularity / self.cheapest_ticket(event).list_price_minor ** 2) for event in self.events
         )
+        self._tickets = {
+            event.event_id: Weighted((ticket, ticket.share) for ticket in event.tickets) for event in self.events
+        }
 
     def household(self, rng: Random) -> Household:
         """A household that visits the shop now; regulars come more often."""
@@ -60,20 +58,16 @@ class World:
 
     def event(self, rng: Random) -> Event:
         """An event somebody looks at, by popularity."""
-        return _pick(rng, self.events, self._popularity)
+        return self._by_popularity.draw(rng)
 
     def cheap_event(self, rng: Random) -> Event:
         """An event looked at by somebody who wants to spend little."""
-        return _pick(rng, self.events, self._cheapness)
+        return self._by_cheapness.draw(rng)
 
     def ticket(self, rng: Random, event: Event) -> Ticket:
         """A ticket type of the event, by the share of visitors who look at it."""
-        return _pick(rng, event.tickets, list(accumulate(ticket.share for ticket in event.tickets)))
+        return self._tickets[event.event_id].draw(rng)
 
     def cheapest_ticket(self, event: Event) -> Ticket:
         """The ticket type of the lowest list price."""
         return min(event.tickets, key=lambda ticket: ticket.list_price_minor)
-
-
-def _pick(rng: Random, choices: Sequence[T], cumulated: list[float]) -> T:
-    return choices[min(len(choices) - 1, bisect(cumulated, rng.random() * cumulated[-1]))]
