@@ -25,7 +25,7 @@ FUTURE_TOLERANCE_US = 5 * 60 * 1_000_000
 Source = m.TicketActivity | m.PurchaseRequested | m.PaymentOutcome | m.FraudLabel | m.InventoryChanged
 
 
-class Fact(Struct, frozen=True, array_like=True):
+class Fact(Struct, frozen=True, array_like=True, gc=False):
     """What a message says, as the windows see it."""
 
     kind: str
@@ -36,7 +36,7 @@ class Fact(Struct, frozen=True, array_like=True):
     """Ids that distinct counts look at."""
 
 
-class EntityUpdate(Struct, frozen=True, array_like=True):
+class EntityUpdate(Struct, frozen=True, array_like=True, gc=False):
     """One fact for one entity, with the position of the message it came from."""
 
     entity: EntityName
@@ -47,7 +47,7 @@ class EntityUpdate(Struct, frozen=True, array_like=True):
     fact: Fact
 
 
-class Watermark(Struct, frozen=True, array_like=True):
+class Watermark(Struct, frozen=True, array_like=True, gc=False):
     """All of a source partition up to `offset` has been sent; `broker_us` is how far that is in broker time."""
 
     source: int
@@ -55,7 +55,7 @@ class Watermark(Struct, frozen=True, array_like=True):
     broker_us: int
 
 
-class EntityUpdates(Struct, frozen=True, array_like=True):
+class EntityUpdates(Struct, frozen=True, array_like=True, gc=False):
     """One record of `entity-updates`: many updates for one partition, and what they complete."""
 
     updates: list[EntityUpdate] = []

@@ -134,8 +134,13 @@ def _measures_of(feature: Feature) -> list[Measure]:
                     Measure("count", frozenset(feature.of), longest_s=longest)]  # fmt: skip
 
 
+def _key(measure: Measure) -> tuple[str, frozenset[str], str]:
+    """What makes two measures the same, whatever their windows."""
+    return measure.operation, measure.kinds, measure.field
+
+
 def _same(a: Measure, b: Measure) -> bool:
-    return (a.operation, a.kinds, a.field) == (b.operation, b.kinds, b.field)
+    return _key(a) == _key(b)
 
 
 class EntityFeatures:
@@ -151,7 +156,14 @@ class EntityFeatures:
         self.layout = Layout(measures)
         windows = {w for f in self.declared for w in f.windows_s} | {m.longest_s for m in measures if m.longest_s}
         self._windows_s = sorted(windows)
+        self._sets_of = {window: self._distinct_over(window) for window in windows}
         self._plan = [(f, [self.index_of(m) for m in _measures_of(f)]) for f in self.declared]
+
+    def _distinct_over(self, window: int) -> list[int]:
+        """The distinct counts somebody asks for over this window; counting costs, so the others are left out."""
+        needed = {_key(m) for f in self.declared for m in _measures_of(f) if window in f.windows_s}
+        needed |= {_key(m) for m in _EXTRA_MEASURES.get(self.entity, ()) if m.longest_s == window}
+        return [i for i, m in enumerate(self.layout.measures) if m.operation == "distinct" and _key(m) in needed]
 
     def index_of(self, measure: Measure) -> int:
         """Where a measure sits in the layout. Raises StopIteration when it is not declared."""
@@ -185,7 +197,8 @@ class EntityFeatures:
             if tile.start > as_of_s:
                 continue
             while waiting and tile.start + HOPS_S[tile.level] <= as_of_s - waiting[0]:
-                result[waiting.pop(0)] = _snapshot(numbers, sets)
+                window = waiting.pop(0)
+                result[window] = self._snapshot(window, numbers, sets)
             if not waiting:
                 break
             for index, value in tile.numbers.items():
@@ -197,8 +210,15 @@ class EntityFeatures:
             for index, hashes in tile.sets.items():
                 sets.setdefault(index, set()).update(hashes)
         for window in waiting:
-            result[window] = _snapshot(numbers, sets)
+            result[window] = self._snapshot(window, numbers, sets)
         return result
+
+    def _snapshot(self, window: int, numbers: Mapping[int, int], sets: Mapping[int, set[int]]) -> dict[int, int]:
+        snapshot = dict(numbers)
+        for index in self._sets_of[window]:
+            if index in sets:
+                snapshot[index] = distinct_count(sets[index])
+        return snapshot
 
 
 def _share(measures: list[Measure], needed: Measure) -> None:
@@ -209,13 +229,6 @@ def _share(measures: list[Measure], needed: Measure) -> None:
             measures[index] = Measure(known.operation, known.kinds, known.field, longest)
             return
     measures.append(needed)
-
-
-def _snapshot(numbers: Mapping[int, int], sets: Mapping[int, set[int]]) -> dict[int, int]:
-    snapshot = dict(numbers)
-    for index, hashes in sets.items():
-        snapshot[index] = distinct_count(hashes)
-    return snapshot
 
 
 def distinct_count(hashes: set[int]) -> int:

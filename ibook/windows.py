@@ -54,7 +54,8 @@ class Measure:
     longest_s: int = 0
 
 
-class Tile(Struct, array_like=True):
+# gc=False on the structs below: they hold no cycles, and the collector need not visit tens of thousands of them.
+class Tile(Struct, array_like=True, gc=False):
     """What happened in `[start, start + hop of level)`, seconds since the epoch."""
 
     start: int
@@ -65,7 +66,7 @@ class Tile(Struct, array_like=True):
     """Measure index -> sorted 32-bit hashes."""
 
 
-class WindowState(Struct, array_like=True):
+class WindowState(Struct, array_like=True, gc=False):
     """All that is known of one entity, up to a position in every source."""
 
     layout: int
@@ -100,7 +101,7 @@ def decode_state(payload: bytes) -> WindowState:
     return _decoder.decode(payload)
 
 
-class StoredState(Struct, array_like=True):
+class StoredState(Struct, array_like=True, gc=False):
     """What a worker keeps of an entity: its state, and what catches the shop's own repeats."""
 
     state: WindowState

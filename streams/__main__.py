@@ -1,5 +1,6 @@
 """`python -m streams NAME`: run one worker until it is told to stop."""
 
+import gc
 import importlib
 import logging
 import os
@@ -24,6 +25,7 @@ def run(name: str, settings: Settings) -> None:
     app = importlib.import_module(f"streams.{name.replace('-', '_')}").create(settings)
     if settings.metrics_port:
         start_http_server(settings.metrics_port, addr="127.0.0.1")
+    spare_the_collector()
     try:
         faust.Worker(app, loglevel="warn", redirect_stdouts=False, quiet=True).execute_from_commandline()
     except SystemExit as stopped:
@@ -31,6 +33,13 @@ def run(name: str, settings: Settings) -> None:
         logging.shutdown()
         sys.stdout.flush()
         os._exit(stopped.code if isinstance(stopped.code, int) else 1)
+
+
+def spare_the_collector() -> None:
+    """Keep the imported modules out of garbage collection: looking at them again and again stops a worker for 0.1 s."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def main() -> int:
