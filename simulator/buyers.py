@@ -1,77 +1,17 @@
-"""Honest visitors: they look, decide by their hidden demand, hold, pay or leave.
-
-Some of them look like an attack and are none: families on one device, offices behind one address, travellers,
-newcomers, forgotten passwords, several cards after a decline, groups that buy together.
-"""
+"""Honest visitors: they look, decide by their hidden demand, hold, pay or leave."""
 
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
-from typing import Any, Literal
+from typing import Any
 
 from simulator.catalogue import Event, Ticket
-from simulator.engine import SECOND_US, Await, Pause, Process
-from simulator.people import COUNTRIES, Card, Household, User
+from simulator.engine import Await, Pause, Process
+from simulator.guests import Guest, Guests, Habits
+from simulator.people import Card
 from simulator.scene import Scene, dwell, party_size
 from simulator.shop import Paid
-from simulator.visits import HONEST, Intent, Nature, Offer, Visitor
-
-HASTY_PACE = 0.03
-Entry = Literal["known", "login", "forgot", "new"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Habits:
-    """How often honest people do what. Shares of visits; assumed where domain research gives no figure."""
-
-    newcomer: float = 0.08
-    forgot_password: float = 0.03
-    new_device: float = 0.05
-    traveller: float = 0.03
-    group: float = 0.008
-    log_in: float = 0.12
-    bargain: float = 0.12
-    """Looks for one cheap seat, as card testers do."""
-    buys_more: float = 0.06
-    """Stays for another purchase after a paid one."""
-    family_device: float = 0.35
-    office: float = 0.3
-    mobile: float = 0.25
-    looks_on: float = 0.5
-    """After a price that was too high."""
-    abandons: float = 0.08
-    express: float = 0.12
-    """Pays without holding seats first."""
-    tries_again: float = 0.6
-    """After the issuer declined."""
-    issuer_declines: float = 0.035
-    passes_challenge: float = 0.92
-    disputes: float = 0.0015
-    """Friendly fraud: an honest purchase reported as fraud."""
-    refunds: float = 0.015
-    gives_away: float = 0.03
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What a group has agreed on, at whatever price."""
-
-    event: Event
-    ticket: Ticket
-    n_tickets: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Guest:
-    """One visit: who, with which cards, how they come in, and what was agreed on before."""
-
-    visitor: Visitor
-    cards: tuple[Card, ...]
-    entry: Entry
-    look_alike: str = ""
-    wish: Wish | None = None
-    pace: float = 1.0
-    """How much longer than others this visitor takes to look around."""
+from simulator.visits import HONEST, Intent, Nature, Offer
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,83 +27,14 @@ class Choice:
 class Buyers:
     """Draws visits. `door` is yielded before each payment: it paces purchases."""
 
-    def __init__(self, scene: Scene, rng: Random, door: Await, habits: Habits | None = None) -> None:
-        self._scene, self._rng, self._door = scene, rng, door
-        self._habits = habits or Habits()
-        self._drawn = 0
+    def __init__(self, scene: Scene, rng: Random, door: Await, habits: Habits) -> None:
+        self._scene, self._rng, self._door, self._habits = scene, rng, door, habits
+        self._guests = Guests(scene.world, scene.engine, rng, habits)
 
     def arrivals(self, hasty: bool = False) -> list[tuple[float, Process]]:
         """The next visit, or the visits of a group: seconds until each begins, and the visit."""
-        if hasty:
-            return [(0.0, self._visit(replace(self._guest(), entry="known", pace=HASTY_PACE)))]
-        if self._rng.random() < self._habits.group:
-            return self._group()
-        return [(0.0, self._visit(replace(self._guest(), pace=dwell(self._rng, 1.3, spread=0.8))))]
+        return [(delay, self._visit(guest)) for delay, guest in self._guests.arrivals(hasty)]
 
-    # ------------------------------------------------------------------------------------------------ who comes
-    def _guest(self) -> Guest:
-        rng, habits = self._rng, self._habits
-        if rng.random() < habits.newcomer:
-            return self._newcomer()
-        household = self._scene.world.household(rng)
-        user = rng.choice(household.users)
-        guest = self._at_home(household, user)
-        luck = rng.random()
-        if luck < habits.forgot_password:
-            device = self._fresh_device() if rng.random() < 0.4 else guest.visitor.device_id
-            return replace(guest, entry="forgot", look_alike="forgot_password",
-                           visitor=replace(guest.visitor, device_id=device))  # fmt: skip
-        if luck < habits.forgot_password + habits.new_device:
-            return replace(guest, entry="login", look_alike="new_device",
-                           visitor=replace(guest.visitor, device_id=self._fresh_device()))  # fmt: skip
-        return guest
-
-    def _at_home(self, household: Household, user: User) -> Guest:
-        rng, habits, people = self._rng, self._habits, self._scene.world.people
-        device, address, look_alike = user.device_id, household.home, ""
-        luck = rng.random()
-        if luck < habits.traveller:
-            address, look_alike = people.address(rng, COUNTRIES.draw(rng)), "traveller"
-        elif user.office is not None and luck < habits.traveller + habits.office:
-            address, look_alike = user.office, "office_ip"
-        elif luck > 1 - habits.mobile:
-            address = people.carrier(household.country, rng.randrange(2_500))
-        elif household.shared_device and rng.random() < habits.family_device:
-            device, look_alike = household.shared_device, "family_device"
-        entry: Entry = "login" if rng.random() < habits.log_in else "known"
-        return Guest(visitor=Visitor(user, device, address), cards=user.cards, entry=entry, look_alike=look_alike)
-
-    def _newcomer(self) -> Guest:
-        rng = self._rng
-        self._drawn += 1
-        opened_us = self._scene.engine.now_us - int(rng.choice((5, 60, 900, 20_000)) * rng.random() * SECOND_US)
-        household = self._scene.world.people.newcomer(rng, f"{rng.getrandbits(64)}/{self._drawn}", opened_us)
-        user, address = household.users[0], household.home
-        if rng.random() < 0.1:
-            address = self._scene.world.people.address(rng, COUNTRIES.draw(rng))
-        visitor = Visitor(user, user.device_id, address)
-        return Guest(visitor=visitor, cards=user.cards, entry="new", look_alike="new_user")
-
-    def _group(self) -> list[tuple[float, Process]]:
-        """Friends or colleagues who agreed on an event and buy within a minute or two, some on one device."""
-        rng, world = self._rng, self._scene.world
-        event = world.cheap_event(rng) if rng.random() < 0.5 else world.event(rng)
-        ticket = world.cheapest_ticket(event) if rng.random() < 0.4 else world.ticket(rng, event)
-        office = world.people.office(rng.randrange(1_500))
-        shared = self._fresh_device() if rng.random() < 0.5 else None
-        alone = rng.random() < 0.5  # a class or club: one seat each
-        visits = []
-        for _ in range(rng.randint(4, 12)):
-            guest = self._newcomer() if rng.random() < 0.4 else self._guest()
-            visitor = replace(guest.visitor, address=office, device_id=shared or guest.visitor.device_id)
-            member = replace(guest, visitor=visitor, look_alike="group", wish=Wish(event, ticket, 1 if alone else None))
-            visits.append((rng.uniform(0, 100), self._visit(member)))
-        return visits
-
-    def _fresh_device(self) -> str:
-        return self._scene.world.people.device(f"fresh/{self._rng.getrandbits(64)}")
-
-    # ------------------------------------------------------------------------------------------------ a visit
     def _visit(self, guest: Guest) -> Process:
         yield from self._enter(guest)
         while True:

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from random import Random
 
 from ibook.messages import PurchaseRequested
-from simulator.buyers import Buyers, Habits
+from simulator.buyers import Buyers
 from simulator.engine import Engine
 from simulator.feed import Feed, Write
 from simulator.fraudsters import Fraudsters, Tempo
+from simulator.guests import Habits
 from simulator.ids import Ids
 from simulator.inventory import Inventory
 from simulator.mix import Mix

@@ -1,5 +1,8 @@
 """The past of a world: repeatable, in order, whole, and silent about the truth."""
 
+import os
+import subprocess
+import sys
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,6 +35,19 @@ def as_bytes(records: list[Record]) -> list[tuple[str, str, bytes]]:
 def test_same_seed_and_end_give_the_same_bytes(records: list[Record]) -> None:
     again = list(generate(11, END, hours=6, purchases=1500))
     assert as_bytes(again) == as_bytes(records)
+
+
+def test_another_process_with_another_hash_seed_gives_the_same_bytes(tmp_path: Path) -> None:
+    digests = set()
+    for number in ("1", "2"):
+        folder = tmp_path / number
+        subprocess.run(
+            [sys.executable, "-m", "simulator", "history", "--hours", "1", "--purchases", "200", "--seed", "3",
+             "--end", END.isoformat(), "--output", str(folder)],
+            env={**os.environ, "PYTHONHASHSEED": number}, check=True, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        digests.add(tuple(as_bytes(list(read_parquet(folder)))))
+    assert len(digests) == 1
 
 
 def test_another_seed_gives_other_messages(records: list[Record]) -> None:
