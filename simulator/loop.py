@@ -78,11 +78,10 @@ class Loop:
             self._engine.run_next(now_us)
 
     def _take_answers(self, seconds: float) -> None:
-        answer = self._inbox.wait(seconds)
-        for _ in range(MAX_STEPS):
+        for number in range(MAX_STEPS):
+            answer = self._inbox.wait(0.0 if number else seconds)
             if answer is None:
                 return
             with self.lock:
                 self._engine.advance_to(to_us(self._clock.now()))
                 answer()
-            answer = self._inbox.wait(0.0)

@@ -12,7 +12,7 @@ from ibook.clock import ManualClock, to_us
 from simulator.catalogue import Event, Ticket
 from simulator.engine import SECOND_US, Engine, Process, Resume, Timer
 from simulator.fraudsters import LIVE_TEMPO
-from simulator.loop import Loop
+from simulator.loop import MAX_STEPS, Loop
 from simulator.mix import NO_FRAUD
 from simulator.pacing import HOUR_US, daily, steady
 from simulator.shop import ShopRules
@@ -179,6 +179,15 @@ def test_a_late_machine_is_noticed_and_catches_up() -> None:
     bench.loop.turn()
     assert bench.loop.worst_lag_seconds == pytest.approx(5.0)
     assert bench.loop.lag_seconds == 0
+
+
+def test_no_answer_is_lost_however_many_come_at_once() -> None:
+    bench = Bench()
+    for _ in range(3 * MAX_STEPS + 7):
+        bench.inbox.put(bench.note)
+    for _ in range(10):
+        bench.loop.turn()
+    assert len(bench.log) == 3 * MAX_STEPS + 7
 
 
 def test_an_answer_that_is_there_comes_before_the_patience_that_ran_out() -> None:
