@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 from simulator.catalogue import Event, Ticket
-from simulator.engine import Await, Pause, Process
+from simulator.engine import SECOND_US, Await, Pause, Process
 from simulator.guests import Guest, Guests, Habits
 from simulator.people import Card
 from simulator.scene import Scene, dwell, party_size
@@ -119,8 +119,11 @@ class Buyers:
         card, look_alike = guest.cards[0 if rng.random() < 0.8 else -1], guest.look_alike
         paid = Paid("refused")
         for _ in range(3):
+            offer = yield from self._valid_offer(choice, choice.offer, for_seconds=5.0)
+            if offer.price_minor > choice.offer.price_minor and not self._stays(guest, choice, offer):
+                break
             yield self._door
-            offer = yield from self._still_good(choice)
+            offer = yield from self._valid_offer(choice, offer, for_seconds=0.0)
             intent = Intent(
                 visitor=guest.visitor, card=card, event=choice.event, ticket=choice.ticket,
                 n_tickets=choice.n_tickets, offer=offer, nature=self._nature(look_alike), hold_id=hold_id,
@@ -133,12 +136,18 @@ class Buyers:
                 card, look_alike = self._other_card(guest), look_alike or "several_cards"
         return paid
 
-    def _still_good(self, choice: Choice) -> Generator[Pause, Any, Offer]:
-        """The price that was shown, or today's when that quote has run out."""
-        expires_us = choice.offer.expires_us
-        if expires_us is None or self._scene.engine.now_us < expires_us:
-            return choice.offer
+    def _valid_offer(self, choice: Choice, offer: Offer, *, for_seconds: float) -> Generator[Pause, Any, Offer]:
+        """The offer, or a new one when it holds no longer than that."""
+        until_us = self._scene.engine.now_us + int(for_seconds * SECOND_US)
+        if offer.expires_us is None or until_us < offer.expires_us:
+            return offer
         return (yield from self._scene.shown_price(choice.event, choice.ticket))
+
+    def _stays(self, guest: Guest, choice: Choice, offer: Offer) -> bool:
+        """Who wanted to buy at the old price wants to at a higher one with P(higher) / P(old)."""
+        demand = choice.ticket.demand
+        share = demand.probability(offer.price_minor) / demand.probability(choice.offer.price_minor)
+        return guest.wish is not None or self._rng.random() < share
 
     def _other_card(self, guest: Guest) -> Card:
         people, rng = self._scene.world.people, self._rng

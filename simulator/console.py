@@ -36,6 +36,8 @@ def play(
             shop.stop()
             if truth is not None:
                 shop.truth.write(truth)
+    if shop.failure is not None:
+        raise shop.failure
     stats = shop.stats()
     for line in summary(stats):
         typer.echo(line)

@@ -65,7 +65,8 @@ class HttpPrices:
         for _ in self._threads:
             self._questions.put(None)
         for thread in self._threads:
-            thread.join(TIMEOUT_SECONDS + 1)
+            if thread.is_alive():
+                thread.join(TIMEOUT_SECONDS + 1)
 
     def ask(self, event: Event, ticket: Ticket, key: str, answer: Answer) -> None:
         """Call `answer` with a quote, soon, or with the list price when none can be had."""

@@ -12,6 +12,7 @@ from ibook.settings import Settings
 from ibook.topics import TICKET_ACTIVITY, TICKET_PURCHASES, Topic
 from simulator.engine import SECOND_US
 from simulator.fraudsters import CAMPAIGNS, LIVE_TEMPO
+from simulator.garbage import Garbage
 from simulator.loop import Inbox, Loop
 from simulator.mix import Mix, begin_background
 from simulator.pacing import steady
@@ -36,6 +37,8 @@ class RealtimeShop:
     """Plays the shop until it is stopped. Any thread may call its methods.
 
     Life: `start()`, then load; `end_load()`, `drain(timeout)` until every purchase has a verdict, `stop()`.
+    While it is open the process does without full garbage collections: they would stop the shop for half a second.
+
     `on_purchase` gets each purchase, `on_verdict` each first verdict and its latency in seconds; both are called in
     the shop's own thread and must be quick.
     """
@@ -69,6 +72,7 @@ class RealtimeShop:
         self._simulation = Simulation(world, setup, slots, write=self._write, asked=self._asked)
         self._loop = Loop(self._simulation.engine, self._clock, self._inbox, self._sink.poll)
         self._board = Scoreboard(self._simulation.truth)
+        self._garbage = Garbage()
         self._thread = Thread(target=self._run, name="shop", daemon=True)
         self._started_us = self._ended_us = 0
         self._running = False
@@ -77,7 +81,7 @@ class RealtimeShop:
 
     # -------------------------------------------------------------------------------------------------- life
     def start(self) -> None:
-        """Announce events, fill the shop with visitors, open the doors.
+        """Fill the shop with visitors, announce events, open the doors. Takes a moment for high rates.
 
         Raises BrokerUnavailable when Kafka does not answer, ConfigurationError when a topic is not there.
         """
@@ -85,7 +89,9 @@ class RealtimeShop:
         self._reader.start()
         if self._prices is not None:
             self._prices.start()
-        self._warm_up()
+        self._fill()
+        self._garbage.hold_back()
+        self._open()
         self._started_us = self._simulation.engine.now_us
         self._running = True
         self._thread.start()
@@ -120,6 +126,7 @@ class RealtimeShop:
             self._prices.stop()
         self._reader.stop()
         self._sink.flush()
+        self._garbage.let_go()
 
     # --------------------------------------------------------------------------------------------------- use
     def launch_attack(self, pattern: str) -> int:
@@ -175,11 +182,14 @@ class RealtimeShop:
         finally:
             self._running = False
 
-    def _warm_up(self) -> None:
+    def _fill(self) -> None:
         simulation = self._simulation
         simulation.shop.is_selling = simulation.feed.is_open = False
         simulation.crowd.begin(simulation.buyers.arrivals)
         simulation.engine.run_until(simulation.engine.now_us + self._warm_up_us)
+
+    def _open(self) -> None:
+        simulation = self._simulation
         simulation.shop.is_selling = simulation.feed.is_open = True
         simulation.storefront.forget(self._prices or ListPrices())
         simulation.engine.move_to(to_us(self._clock.now()))

@@ -9,6 +9,7 @@ from random import Random
 import pytest
 
 from ibook.clock import ManualClock, to_us
+from ibook.messages import PurchaseRequested
 from simulator.catalogue import Event, Ticket
 from simulator.engine import SECOND_US, Engine, Process, Resume, Timer
 from simulator.fraudsters import LIVE_TEMPO
@@ -44,10 +45,10 @@ class Open:
             seed=5, run="pacing", start_us=START_US, opens_us=START_US + 10 * SECOND_US, punctual=True,
             per_second=per_second, rules=ShopRules(), tempo=LIVE_TEMPO, prices=self.prices, mix=NO_FRAUD,
         )  # fmt: skip
-        self.times: list[int] = []
+        self.bought: list[PurchaseRequested] = []
         slots = steady(START_US, per_second, Random(1))
         self.simulation = Simulation(
-            WORLD, setup, slots, write=lambda *_: None, asked=lambda purchase: self._approve(purchase.transaction_id)
+            WORLD, setup, slots, write=lambda *_: None, asked=lambda purchase: self._approve(purchase)
         )
         self.engine = self.simulation.engine
         self.simulation.shop.is_selling = False
@@ -57,16 +58,16 @@ class Open:
         self.simulation.storefront.forget(self.prices)
         self.simulation.crowd.follow(steady(self.engine.now_us, per_second, Random(2)))
 
-    def _approve(self, transaction_id: str) -> None:
-        self.times.append(self.engine.now_us)
-        self.engine.after(0.01, lambda: self.simulation.shop.on_verdict(transaction_id, "approve"))
+    def _approve(self, purchase: PurchaseRequested) -> None:
+        self.bought.append(purchase)
+        self.engine.after(0.01, lambda: self.simulation.shop.on_verdict(purchase.transaction_id, "approve"))
 
     def run(self, seconds: int) -> list[int]:
         """Purchases up to each second."""
         counts = []
         for _ in range(seconds):
             self.engine.run_until(self.engine.now_us + SECOND_US)
-            counts.append(len(self.times))
+            counts.append(len(self.bought))
         return counts
 
 
@@ -86,6 +87,28 @@ def test_a_price_rise_slows_no_purchases_but_needs_more_visitors() -> None:
     before = shown.total()
     assert shop.run(20)[-1] == pytest.approx(3000, abs=5)
     assert shown.total() - before > 1.15 * at_list
+
+
+class Expiring(Prices):
+    """Quotes that run out after two seconds."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.ends_us: dict[str, int] = {}
+
+    def ask(self, event: Event, ticket: Ticket, key: str, answer: Callable[[Offer], None]) -> None:
+        self.ends_us[key] = self.engine.now_us + 2 * SECOND_US
+        answer(Offer(ticket.list_price_minor, key, self.ends_us[key]))
+
+
+def test_nobody_pays_by_a_quote_that_has_run_out() -> None:
+    shop = Open(20.0)
+    prices = Expiring(shop.engine)
+    shop.simulation.storefront.forget(prices)
+    assert shop.run(30)[-1] == pytest.approx(600, abs=5)
+    quoted = [purchase for purchase in shop.bought if purchase.quote_id is not None]
+    assert len(quoted) > 300
+    assert all(to_us(purchase.occurred_at) < prices.ends_us[purchase.quote_id or ""] for purchase in quoted)
 
 
 def test_other_peoples_purchases_take_a_place_but_never_more_than_every_second() -> None:
