@@ -77,10 +77,11 @@ def play(platform: "Platform", *, seconds: float, rate: float, seed: int) -> "De
     from simulator.realtime import RealtimeShop
 
     settings = platform.settings
-    _say(f"Ready in {platform.ready_seconds:.1f} s.")
     store = OnlineStore(settings)
+    began = time.monotonic()
     world = _load_past(settings, seed)
     wait_until_nothing_lags(settings, store, CATCH_UP_SECONDS)
+    _say(f"The past was decided and folded in {time.monotonic() - began:.1f} s; the shop opens.")
     watcher, probe = Watcher(settings), FreshnessProbe(settings)
     shop = RealtimeShop(world, settings, rate, seed, on_purchase=probe.watch)
     watcher.start()
@@ -88,7 +89,8 @@ def play(platform: "Platform", *, seconds: float, rate: float, seed: int) -> "De
     with Auditor(settings) as auditor:
         shop.start()
         try:
-            with Screen(watcher).open() as screen:
+            screen = Screen(watcher)
+            with screen.open():
                 _watch(shop, probe, auditor, screen, settings, seconds=seconds, seed=seed)
             _say("The load has ended; waiting until nothing lags.")
             shop.end_load()
@@ -101,7 +103,7 @@ def play(platform: "Platform", *, seconds: float, rate: float, seed: int) -> "De
         if shop.failure is not None:
             raise shop.failure
         return report(
-            shop.stats(), auditor.look(), shop.latencies(), probe.seconds(),
+            shop.stats(), auditor.look(), shop.latencies(), probe.seconds(), launched=screen.launched,
             ready_seconds=platform.ready_seconds, caught_up=caught_up,
         )  # fmt: skip
 
@@ -132,7 +134,7 @@ def _watch(
             _feed_broken(settings, seed)
         if not attacked and stats.seconds >= seconds * ATTACK_AFTER:
             attacked = True
-            shop.launch_attack("card-testing")
+            screen.launched.append(shop.launch_attack("card-testing"))
         if time.monotonic() - drawn >= 1.0:
             drawn = time.monotonic()
             screen.show(stats, probe.seconds(), auditor.look().dead_letters)
@@ -141,7 +143,7 @@ def _watch(
             return
         if key in KEYS:
             attacked = True
-            shop.launch_attack(KEYS[key])
+            screen.launched.append(shop.launch_attack(KEYS[key]))
 
 
 def _feed_broken(settings: "Settings", seed: int) -> None:

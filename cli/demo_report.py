@@ -1,6 +1,6 @@
 """What the demo measured: one frozen record, as JSON and as a summary for people."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,7 @@ class DemoReport:
     caught_up: bool
     """Whether every worker had finished everything in the end."""
     attacks: list[dict[str, Any]] = field(default_factory=list)
+    """Those that were launched here; the background has its own, which count in recall and precision."""
 
     def as_json(self) -> dict[str, Any]:
         """As plain data."""
@@ -51,7 +52,7 @@ class DemoReport:
 
 def report(
     stats: "ShopStats", audit: "Audit", latencies: list[float], freshness: list[float], *,
-    ready_seconds: float, caught_up: bool,
+    launched: Sequence[int], ready_seconds: float, caught_up: bool,
 ) -> DemoReport:  # fmt: skip
     """Put together what the shop, the auditor and the probe have seen."""
     return DemoReport(
@@ -65,6 +66,7 @@ def report(
         attacks=[
             {"pattern": each.pattern, "purchases": each.purchases, "caught": len(each.caught)}
             for each in stats.attacks
+            if each.number in launched
         ],
     )  # fmt: skip
 

@@ -31,18 +31,20 @@ class Screen:
     def __init__(self, watcher: "Watcher") -> None:
         self._watcher = watcher
         self._live: Live | None = None
+        self.launched: list[int] = []
+        """Numbers of the attacks that were launched here; the background's own are not shown."""
 
     @contextmanager
-    def open(self) -> Iterator["Screen"]:
+    def open(self) -> Iterator[None]:
         """Take the terminal, and give it back; in a pipe there is nothing to take."""
         if not (sys.stdout.isatty() and sys.stdin.isatty()):
-            yield self
+            yield
             return
         before = termios.tcgetattr(sys.stdin)
         try:
             tty.setcbreak(sys.stdin.fileno())
             with Live(console=Console(), auto_refresh=False, transient=True) as self._live:
-                yield self
+                yield
         finally:
             termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
             self._live = None
@@ -59,7 +61,7 @@ class Screen:
         """Draw, or print, how things stand."""
         if self._live is None:
             print(line(stats, freshness, dead_letters), flush=True)
-            for attack in stats.attacks:
+            for attack in self._shown(stats):
                 print("  " + attack_line(attack, self._watcher), flush=True)
             return
         self._live.update(self._draw(stats, freshness, dead_letters), refresh=True)
@@ -68,8 +70,11 @@ class Screen:
         numbers = Table.grid(padding=(0, 2))
         for name, value in rows(stats, freshness, dead_letters):
             numbers.add_row(Text(name, style="dim"), value)
-        attacks = [Text(attack_line(attack, self._watcher), style="bold red") for attack in stats.attacks]
+        attacks = [Text(attack_line(attack, self._watcher), style="bold red") for attack in self._shown(stats)]
         return Group(numbers, Text(), self._prices(stats), Text(), *attacks, Text(HELP, style="dim"))
+
+    def _shown(self, stats: "ShopStats") -> list["AttackReport"]:
+        return [attack for attack in stats.attacks if attack.number in self.launched]
 
     def _prices(self, stats: "ShopStats") -> Table:
         table = Table("event", "ticket", "list", "price", "sells (95 %)", "offers", "sales", box=None)

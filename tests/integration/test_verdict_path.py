@@ -2,8 +2,9 @@
 
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import count
 
 import pytest
 from redis import Redis
@@ -219,6 +220,37 @@ def test_flushed_redis_means_no_features_until_the_store_is_whole_again(
         client.flushall()
     wait_until(lambda: None not in store.read_heartbeats(shared_platform_settings.partitions), 30, "heartbeats")
     assert store.read_states({"card": ["card-1"], "event": ["event-1"]})["card"][0] is not None
+
+
+def test_verdicts_go_on_without_features_while_redis_is_silent(
+    shared_platform_settings: Settings, workers: Workers
+) -> None:
+    before, during, after = (purchase(f"redis-{when}", key=f"redis-{when}") for when in ("before", "silent", "back"))
+    publish(shared_platform_settings, [before])
+    answered(shared_platform_settings, [before])
+    with Redis.from_url(shared_platform_settings.redis_url) as client:
+        client.execute_command("CLIENT", "PAUSE", 4000, "ALL")
+    publish(shared_platform_settings, [during])
+    answered(shared_platform_settings, [during], 3.5)
+    wait_until(_answers_with_features(shared_platform_settings), 30, "Redis to answer again")
+    publish(shared_platform_settings, [after])
+    answered(shared_platform_settings, [after])
+    found = verdicts(shared_platform_settings)
+    postures = [found[each.transaction_id][0].posture for each in (before, during, after)]
+    assert postures == ["rules_only", "no_features", "rules_only"]  # no model was released here
+
+
+def _answers_with_features(settings: Settings) -> Callable[[], bool]:
+    """Asks again and again with a new purchase, as the shop would."""
+    numbers = count()
+
+    def _answered_with_features() -> bool:
+        probe = purchase(f"redis-probe-{next(numbers)}", key="probe")
+        publish(settings, [probe])
+        answered(settings, [probe])
+        return verdicts(settings)[probe.transaction_id][0].posture != "no_features"
+
+    return _answered_with_features
 
 
 def test_workers_stop_cleanly_on_sigterm(shared_platform_settings: Settings, workers: Workers) -> None:

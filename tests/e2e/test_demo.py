@@ -1,0 +1,76 @@
+"""The demo as a newcomer runs it, shortened: real parts, a trained model, an attack, an audit."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytestmark = pytest.mark.timeout(420)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], dict[str, object], Path]:
+    folder = tmp_path_factory.mktemp("demo")
+    report = folder / "demo.json"
+    command = [sys.executable, "-m", "cli.main", "demo", "--seconds", "20", "--rate", "30"]
+    done = subprocess.run(
+        [*command, "--data-dir", str(folder), "--json", str(report)],
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done, json.loads(report.read_text()), folder
+
+
+Ran = tuple[subprocess.CompletedProcess[str], dict[str, object], Path]
+
+
+def test_every_purchase_past_and_live_has_its_one_verdict(ran: Ran) -> None:
+    _, report, _ = ran
+    assert report["purchases"] == report["verdicts"]
+    assert (report["missing"], report["conflicting"]) == (0, 0)
+    assert isinstance(report["purchases"], int)
+    assert report["purchases"] > 300
+    assert isinstance(report["history_purchases"], int)
+    assert report["history_purchases"] > 1000
+
+
+def test_the_summary_has_every_figure(ran: Ran) -> None:
+    _, report, _ = ran
+    for name in ("purchases", "verdicts", "missing", "conflicting", "duplicated", "quotes", "sales", "dead_letters"):
+        assert isinstance(report[name], int), name
+    for name in ("recall", "precision"):
+        assert isinstance(report[name], float), name
+    assert {"p50", "p95", "p99"} <= set(report["latency_ms"])  # type: ignore[call-overload]
+    assert "p95" in report["freshness_ms"]  # type: ignore[operator]
+    assert sum(report["actions"].values()) == report["verdicts"]  # type: ignore[attr-defined]
+
+
+def test_prices_were_quoted_and_tickets_sold(ran: Ran) -> None:
+    _, report, _ = ran
+    assert report["quotes"] > report["sales"] > 0  # type: ignore[operator]
+
+
+def test_broken_messages_are_dead_letters(ran: Ran) -> None:
+    _, report, _ = ran
+    assert report["dead_letters"] >= 7  # type: ignore[operator]
+
+
+def test_an_attack_was_launched_and_some_of_it_caught(ran: Ran) -> None:
+    done, report, _ = ran
+    (attack,) = report["attacks"]  # type: ignore[misc]
+    assert attack["caught"] > 0  # type: ignore[has-type]
+    assert "because of" in done.stdout
+
+
+def test_nothing_is_left_running(ran: Ran) -> None:
+    _, _, folder = ran
+    left = [
+        p.info["cmdline"] for p in psutil.process_iter(["cmdline"]) if str(folder) in " ".join(p.info["cmdline"] or [])
+    ]
+    assert left == []
