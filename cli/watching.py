@@ -64,7 +64,7 @@ class Watcher:
         for record in records:
             try:
                 if record.topic == PRICE_POLICIES.name:
-                    policy: PricePolicy = codec.decode(record.value, PricePolicy)
+                    policy: PricePolicy = codec.decode(record.value, PricePolicy, max_bytes=codec.MAX_OWN_BYTES)
                     with self._lock:
                         self._policies[policy.event_id] = policy
                 else:

@@ -4,6 +4,7 @@ Contracts travel as JSON, so that `kcat` can read them. Unknown fields are toler
 types, missing fields, NaN, naive times and oversize payloads are not.
 """
 
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -14,8 +15,10 @@ from ibook.messages import DeadLetter, Message
 
 MAX_BYTES = 64 * 1024
 """Largest message we read; the largest honest one is a listing of 50 ticket types, about 6 KiB."""
-MAX_DEAD_LETTER_BYTES = 2 * MAX_BYTES
-"""A dead letter holds the message nobody could read, in base64."""
+MAX_OWN_BYTES = 1_000_000
+"""Largest message of our own: what one batch holds. A dead letter holds an unreadable message in base64."""
+EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+"""Event times outside are a clock or a unit gone wrong; at the ends of the calendar arithmetic would fail, too."""
 
 _encoder = msgspec.json.Encoder()
 
@@ -48,11 +51,14 @@ def decode(payload: bytes | None, type_: Any, *, max_bytes: int = MAX_BYTES) -> 
     if len(payload) > max_bytes:
         raise InvalidMessage("oversize", f"{len(payload)} bytes, at most {max_bytes}")
     try:
-        return _decoder(type_).decode(payload)
+        message = _decoder(type_).decode(payload)
     except msgspec.ValidationError as error:
         raise InvalidMessage("invalid", str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidMessage("malformed", str(error)) from error
+    if isinstance(message, Message) and not EARLIEST <= message.occurred_at < LATEST:
+        raise InvalidMessage("invalid", f"occurred_at {message.occurred_at.isoformat()} is not between 2000 and 2100")
+    return message
 
 
 _packer = msgspec.msgpack.Encoder()
@@ -75,5 +81,5 @@ def unpack_state(payload: bytes, type_: Any) -> Any:
 
 def decode_dead_letter(payload: bytes | None) -> DeadLetter:
     """Read a message of `dead-letters`. Raises InvalidMessage."""
-    letter: DeadLetter = decode(payload, DeadLetter, max_bytes=MAX_DEAD_LETTER_BYTES)
+    letter: DeadLetter = decode(payload, DeadLetter, max_bytes=MAX_OWN_BYTES)
     return letter

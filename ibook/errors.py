@@ -15,7 +15,8 @@ class InvalidMessage(IbookError):
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
-        """One of a few words, used as a metric label: `oversize`, `malformed`, `invalid`, `conflict`."""
+        """One of a few words, used as a metric label: `oversize`, `malformed`, `invalid`, `future`, `conflict`,
+        or what a quote was refused for."""
         self.detail = detail
 
 

@@ -6,7 +6,6 @@ in training is the value that was served.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC
 from hashlib import blake2b
 from typing import Literal
 
@@ -306,7 +305,7 @@ def request_features(purchase: PurchaseRequested) -> list[float]:
         purchase.amount_minor / purchase.n_tickets,
         (to_us(purchase.occurred_at) - to_us(purchase.account_opened_at)) / SECOND,
         float(purchase.card_country != purchase.ip_country),
-        float(purchase.occurred_at.astimezone(UTC).hour),
+        float(to_us(purchase.occurred_at) // (HOUR * SECOND) % 24),
     ]
 
 

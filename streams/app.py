@@ -17,6 +17,7 @@ from faust.types import AppT, EventT, StreamT, TopicT
 from yarl import URL
 
 from ibook.settings import Settings
+from streams.fetching import RELAXED, Patience, patient_transport
 
 log = structlog.get_logger()
 
@@ -26,7 +27,7 @@ Stream = StreamT[bytes]
 TICK_SECONDS = 0.2
 
 
-def create_app(name: str, settings: Settings) -> faust.App:
+def create_app(name: str, settings: Settings, patience: Patience = RELAXED) -> faust.App:
     """A Faust app for one kind of worker: its group is `name`, its tables lie under the data folder.
 
     Static membership (`worker_name` must be unique among the workers of a kind) lets a restarted worker take its
@@ -34,9 +35,10 @@ def create_app(name: str, settings: Settings) -> faust.App:
     """
     datadir = settings.data_dir.absolute() / "tables" / f"{name}-{settings.worker_name}"
     datadir.mkdir(parents=True, exist_ok=True)
+    brokers = [URL(f"aiokafka://{address}") for address in settings.kafka_bootstrap.split(",")]
     app = faust.App(
         name,
-        broker=[URL(f"aiokafka://{address}") for address in settings.kafka_bootstrap.split(",")],
+        broker=brokers,
         store="rocksdb://",
         datadir=str(datadir),
         web_enabled=False,
@@ -57,6 +59,7 @@ def create_app(name: str, settings: Settings) -> faust.App:
         consumer_auto_offset_reset="earliest",
         consumer_group_instance_id=f"{name}-{settings.worker_name}",
     )
+    app.transport = patient_transport(app, brokers, patience)
     quiesce_after_rebalance(app)
     Watchdog.attach(app, settings.session_timeout_seconds / 2)
     return app

@@ -43,6 +43,7 @@ from streams.app import Event, Stream, create_app, or_leave, raw_topic
 from streams.batches import acknowledge, each_batch
 from streams.dead_letters import publish_dead_letters
 from streams.feature_reader import FeatureReader, Reading
+from streams.fetching import PROMPT
 from streams.publish import Record, publish_all
 from streams.verdict_log import (
     DIGEST_HEADER,
@@ -309,7 +310,7 @@ def _reasons(
 def create(settings: Settings, clock: Clock | None = None) -> faust.App:
     """The worker's Faust app."""
     clock = clock or SystemClock()
-    app = create_app(NAME, settings)
+    app = create_app(NAME, settings, PROMPT)
     reader = FeatureReader(OnlineStore(settings), settings.partitions, settings.feature_read_seconds, clock)
     worker = Worker(app, settings, reader, Champion.follow(settings), load_policy(), clock)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import structlog
 
-from ibook.codec import decode
+from ibook.codec import MAX_OWN_BYTES, decode
 from ibook.edges.kafka import BroadcastReader, Record
 from ibook.errors import BrokerUnavailable, ConfigurationError, InvalidMessage
 from ibook.messages import EventListed, PricePolicy
@@ -46,7 +46,7 @@ class Snapshots:
         elif record.topic == EVENT_LISTINGS.name:
             self._take_listing(decode(record.value, EventListed))
         else:
-            self.take_policy(decode(record.value, PricePolicy))
+            self.take_policy(decode(record.value, PricePolicy, max_bytes=MAX_OWN_BYTES))
 
     def take_policy(self, policy: PricePolicy) -> None:
         """Remember a policy unless a later one is known."""

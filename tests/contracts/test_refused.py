@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from msgspec import inspect
 
-from ibook.codec import MAX_BYTES, MAX_DEAD_LETTER_BYTES
+from ibook.codec import MAX_BYTES, MAX_OWN_BYTES
 from ibook.errors import InvalidMessage
 from ibook.topics import DEAD_LETTERS, EVENT_INVENTORY, EVENT_LISTINGS, TICKET_ACTIVITY, TICKET_PURCHASES, TOPICS, Topic
 from tests.contracts.examples import TRAVELLING, examples, read
@@ -76,7 +76,7 @@ def test_two_messages_in_one_payload_are_refused() -> None:
 
 @topics
 def test_oversize_is_refused_before_it_is_read(topic: Topic) -> None:
-    at_most = MAX_DEAD_LETTER_BYTES if topic is DEAD_LETTERS else MAX_BYTES
+    at_most = MAX_OWN_BYTES if topic is DEAD_LETTERS else MAX_BYTES
     payload = next(each.payload for each in EXAMPLES if each.topic == topic)
     padded = payload + b" " * (at_most - len(payload))
     read(topic, padded)
@@ -205,3 +205,9 @@ def test_probabilities_that_do_not_sum_to_one_are_refused() -> None:
     plain = FIRST["price_policy.v1"].plain
     plain["upcoming"][0]["probabilities"][0] = 0.5
     assert "sum to 1" in refused(topic, msgspec.json.encode(plain)).detail
+
+
+@pytest.mark.parametrize("when", ["0001-01-01T00:00:00+14:00", "1999-12-31T23:59:59Z", "2100-01-01T00:00:00Z"])
+def test_event_times_no_clock_shows_are_refused(when: str) -> None:
+    error = refused(TICKET_PURCHASES, example("purchase_requested.v1", occurred_at=when))
+    assert (error.reason, "not between 2000 and 2100" in error.detail) == ("invalid", True)

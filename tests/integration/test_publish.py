@@ -4,6 +4,7 @@ import pytest
 
 from ibook.settings import Settings
 from streams.app import create_app
+from streams.fetching import PROMPT, RELAXED, Patience
 from streams.publish import Record, RecordTooLarge, publish, publish_all
 from streams.state_table import StateTable
 from tests.traffic import read_all
@@ -53,3 +54,14 @@ async def test_table_writes_changelog_and_store_alike(platform_settings: Setting
     assert [(p, key, value) for p, _, key, value in changelog] == [
         (1, b"card:1", b"a"), (1, b"event:1", b"b"), (1, b"event:2", b"c"), (1, b"card:1", b"d"), (1, b"event:2", None),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("patience", [PROMPT, RELAXED])
+async def test_consumers_let_the_broker_gather_messages(platform_settings: Settings, patience: Patience) -> None:
+    app = create_app("test-fetching", platform_settings, patience)
+    app.finalize()
+    thread = app.consumer._new_consumer_thread()  # type: ignore[attr-defined]
+    client = thread._create_worker_consumer(app.transport)
+    assert client._fetch_min_bytes == patience.min_bytes
+    assert client._fetch_max_wait_ms == patience.wait_seconds * 1000
+    await client.stop()

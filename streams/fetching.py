@@ -1,0 +1,48 @@
+"""How long a consumer lets the broker gather messages before it is answered.
+
+aiokafka asks for one byte, so every message of a steady stream is a fetch of its own: a request to the broker, and a
+hop between threads that costs more than reading the message. Faust has no setting for it. The classes below only hand
+two of aiokafka's own options through; `tests/integration/test_publish.py` fails when they move.
+"""
+
+from dataclasses import dataclass
+
+from aiokafka import AIOKafkaConsumer
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
+from faust.types import AppT
+from faust.types.transports import TransportT
+from yarl import URL
+
+
+@dataclass(frozen=True)
+class Patience:
+    """The broker answers with `min_bytes`, or with what there is after `wait_seconds`."""
+
+    min_bytes: int
+    wait_seconds: float
+
+
+RELAXED = Patience(min_bytes=256 << 10, wait_seconds=0.04)
+"""Where tenths of a second count: features, prices."""
+PROMPT = Patience(min_bytes=4 << 10, wait_seconds=0.004)
+"""Where milliseconds count: at a low rate a verdict waits this long, at a high one not at all."""
+
+
+def patient_transport(app: AppT, urls: list[URL], patience: Patience) -> TransportT:
+    """Faust's aiokafka transport, with this patience."""
+
+    class _Thread(AIOKafkaConsumerThread):
+        def _create_worker_consumer(self, transport: Transport) -> AIOKafkaConsumer:
+            consumer = super()._create_worker_consumer(transport)
+            consumer._fetch_min_bytes = patience.min_bytes
+            consumer._fetch_max_wait_ms = int(patience.wait_seconds * 1000)
+            return consumer
+
+    class _Consumer(Consumer):
+        def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
+            return _Thread(self, loop=self.loop, beacon=self.beacon)
+
+    class _Transport(Transport):
+        Consumer = _Consumer
+
+    return _Transport(urls, app)
