@@ -215,9 +215,10 @@ class Worker:
                     self._own.keep(entity, key)
             return None
         self._reader.recovered()
+        now_us = to_us(self._clock.now())
         for entity, wanted in unique.items():
             for key, base in zip(wanted, reading.states[entity], strict=True):
-                self._own.refresh(entity, key, base)
+                self._own.refresh(entity, key, base, now_us)
         return reading
 
     def _score(

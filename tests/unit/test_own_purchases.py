@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from ibook.clock import to_us
 from ibook.entities import EntityName, source_slot, updates_of
 from ibook.features import ENTITY_FEATURES, keys_of
-from ibook.messages import PurchaseRequested
-from ibook.own_purchases import MAX_PENDING, OwnPurchases
+from ibook.messages import PurchaseRequested, StatePosition
+from ibook.own_purchases import BUSY_PENDING, BUSY_REBASE_US, MAX_PENDING, OwnPurchases
 from ibook.windows import WindowState, encode_state
 from tests.traffic import purchase
 
@@ -37,9 +37,9 @@ def attempts(own: OwnPurchases, latest: PurchaseRequested) -> float:
     return dict(zip(ENTITY_FEATURES["card"].names, values, strict=True))["card_attempts_1h"]
 
 
-def refresh(own: OwnPurchases, of: PurchaseRequested, card: bytes | None) -> None:
+def refresh(own: OwnPurchases, of: PurchaseRequested, card: bytes | None, now_us: int = 0) -> None:
     for entity, key in keys_of(of).items():
-        own.refresh(entity, key, card if entity == "card" else None)
+        own.refresh(entity, key, card if entity == "card" else None, now_us)
 
 
 def test_an_unknown_card_counts_its_first_attempt() -> None:
@@ -93,8 +93,26 @@ def test_what_is_remembered_of_one_entity_is_bounded() -> None:
     own = OwnPurchases()
     for number in range(MAX_PENDING + 50):
         own.remember(bought(number), SOURCE, number)
-    (event,) = [p for p in own.positions(bought(0), PARTITIONS) if p.entity == "event"]
-    assert event.folded == [("ticket-purchases", 0, 50, MAX_PENDING + 49, MAX_PENDING)]
+    refresh(own, bought(0), None)
+    (card,) = [p for p in own.positions(bought(0), PARTITIONS) if p.entity == "card"]
+    assert card.folded == [("ticket-purchases", 0, 50, MAX_PENDING + 49, MAX_PENDING)]
+
+
+def test_a_busy_entity_takes_over_a_newer_state_once_a_second_and_misses_nothing_of_its_own() -> None:
+    own = OwnPurchases()
+    refresh(own, bought(0), None, 0)
+    for number in range(BUSY_PENDING + 10):
+        own.remember(bought(number), SOURCE, number)
+    latest = bought(BUSY_PENDING + 9)
+
+    def card() -> StatePosition:
+        return next(p for p in own.positions(latest, PARTITIONS) if p.entity == "card")
+
+    refresh(own, latest, state_after(5), BUSY_REBASE_US - 1)
+    assert (card().updates_offset, attempts(own, latest)) == (-1, BUSY_PENDING + 10)
+    refresh(own, latest, state_after(5), BUSY_REBASE_US)
+    assert (card().updates_offset, attempts(own, latest)) == (105, BUSY_PENDING + 10)
+    assert card().folded == [("ticket-purchases", 0, 5, BUSY_PENDING + 9, BUSY_PENDING + 5)]
 
 
 def test_folding_onto_states_gives_the_features_of_a_complete_state() -> None:
