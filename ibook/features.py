@@ -273,8 +273,10 @@ FEATURE_NAMES: tuple[str, ...] = (
 )
 """The order of every feature vector."""
 
-FEATURE_NAMES_HASH = blake2b("\n".join(FEATURE_NAMES).encode(), digest_size=8).hexdigest()
-"""Ties a model to the features it was trained on."""
+FEATURE_NAMES_HASH = blake2b(
+    repr([FEATURE_NAMES, [(f.kind, f.kinds, f.windows_s, f.field, f.of) for f in FEATURES]]).encode(), digest_size=8
+).hexdigest()
+"""Ties a model to the features it was trained on: their names, their order, and what each of them counts."""
 
 
 def keys_of(purchase: PurchaseRequested) -> dict[EntityName, str]:

@@ -20,6 +20,11 @@ UPDATES_FOLDED = Counter("ibook_entity_updates_folded_total", "Entity updates fo
 UPDATES_SKIPPED = Counter(
     "ibook_entity_updates_skipped_total", "Entity updates left out: redelivered, repeated, late, future.", ["why"]
 )
+STATES_UNREADABLE = Counter(
+    "ibook_feature_states_unreadable_total",
+    "States read for a verdict that these features can't be read from.",
+    ["why"],
+)
 STATES_PUSHED = Counter("ibook_feature_states_pushed_total", "States written to the online store.", ["entity"])
 PUSH_SECONDS = Histogram("ibook_feature_push_seconds", "One push to the online store.", buckets=LATENCY_BUCKETS)
 PUSH_FAILURES = Counter("ibook_feature_push_failures_total", "Pushes the online store refused or did not answer.")

@@ -1,4 +1,4 @@
-"""A verdict never misses a purchase its worker has read, however far behind the feature workers are.
+"""A verdict misses no purchase its worker has read, even when the feature workers are behind.
 
 What was read and lies beyond the position of a state is folded on top of it. Features therefore include the current
 attempt, always, and a burst on one card is seen at full speed whatever the push delay.
@@ -8,10 +8,13 @@ from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
+from ibook import metrics
 from ibook.entities import EntityName, EntityUpdate, source_of, updates_of
 from ibook.features import ENTITY_FEATURES, keys_of
 from ibook.messages import PurchaseRequested, StatePosition
-from ibook.windows import WindowState, decode_state
+from ibook.windows import Layout, WindowState, decode_state
 
 MAX_KEYS = 50_000
 """Entities remembered; the ones untouched for longest go first, long after the feature workers have them."""
@@ -70,9 +73,7 @@ class OwnPurchases:
         if known.is_current(base, now_us):
             return
         layout = ENTITY_FEATURES[entity].layout
-        state = decode_state(base) if base is not None else layout.empty()
-        if state.layout != layout.fingerprint:
-            state = layout.empty()
+        state = _decoded(base, layout)
         known.base, known.state, known.base_offset, known.rebased_us = base, state, state.updates_offset, now_us
         pending = [update for update in known.pending if update.offset > state.positions.get(update.source, -1)]
         known.pending = deque(pending, maxlen=MAX_PENDING)
@@ -112,3 +113,18 @@ class OwnPurchases:
         else:
             self._entities.move_to_end((entity, key))
         return known
+
+
+def _decoded(base: bytes | None, layout: Layout) -> WindowState:
+    """The stored state; an empty one where there is none, or none that these features can be read from."""
+    if base is None:
+        return layout.empty()
+    try:
+        state = decode_state(base)
+    except msgspec.DecodeError:
+        metrics.STATES_UNREADABLE.labels("malformed").inc()
+        return layout.empty()
+    if state.layout != layout.fingerprint:
+        metrics.STATES_UNREADABLE.labels("other_layout").inc()
+        return layout.empty()
+    return state

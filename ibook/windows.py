@@ -37,7 +37,7 @@ Operation = Literal["count", "sum", "max", "distinct", "last", "first_time", "la
 FoldResult = Literal["folded", "redelivered", "repeated"]
 RECENT_MESSAGES = 32
 DISTINCT_CAP = 32
-"""Distinct values kept per tile; beyond it the smallest hashes stay (a KMV sketch, independent of order)."""
+"""Distinct values kept per tile; from so many on the smallest hashes stay (a KMV sketch, independent of order)."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ class Layout:
         state = stored.state
         if update.offset <= state.positions.get(update.source, -1):
             return "redelivered"
-        known = hash64(update.fact.message_id)
+        known = hash64(f"{update.fact.kind}:{update.fact.message_id}")  # a shop may reuse an order's id for its payment
         if known in stored.recent:
             self.skip(state, update)
             return "repeated"

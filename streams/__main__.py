@@ -6,6 +6,8 @@ import logging
 import os
 import sys
 
+import structlog
+
 from ibook.errors import ConfigurationError
 from ibook.settings import Settings, load_settings
 
@@ -22,6 +24,7 @@ def run(name: str, settings: Settings) -> None:
     from prometheus_client import start_http_server
 
     uvloop.install()
+    log_plainly()
     app = importlib.import_module(f"streams.{name.replace('-', '_')}").create(settings)
     if settings.metrics_port:
         start_http_server(settings.metrics_port, addr="127.0.0.1")
@@ -33,6 +36,17 @@ def run(name: str, settings: Settings) -> None:
         logging.shutdown()
         sys.stdout.flush()
         os._exit(stopped.code if isinstance(stopped.code, int) else 1)
+
+
+def log_plainly() -> None:
+    """Lines for a file, and tracebacks without the values of variables: those hold purchases and passwords."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+        ]
+    )
 
 
 def spare_the_collector() -> None:

@@ -1,7 +1,7 @@
 """Activity, purchases, outcomes, labels, inventory -> one update per entity touched, in the entity's own partition."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import faust
 import structlog
@@ -15,7 +15,7 @@ from ibook.errors import InvalidMessage
 from ibook.partitioning import partition_of
 from ibook.settings import Settings
 from ibook.topics import BY_NAME, ENTITY_UPDATES, FEATURE_SOURCES
-from streams.app import TICK_SECONDS, Event, Stream, create_app, every, raw_topic
+from streams.app import TICK_SECONDS, Event, Stream, create_app, every, is_at_end, raw_topic
 from streams.batches import acknowledge, each_batch
 from streams.dead_letters import publish_dead_letters
 from streams.offsets import committed_offsets
@@ -25,7 +25,8 @@ log = structlog.get_logger()
 
 NAME = "activity-to-entities"
 SOURCES = tuple(topic.name for topic in FEATURE_SOURCES)
-MAX_UPDATES_PER_RECORD = 1000
+UPDATES_PER_RECORD = 200
+"""An update is a few hundred bytes, and with the longest ids we accept some 3 KiB: a record fits a batch."""
 LINGER_SECONDS = 0.02
 """Freshness is counted in tenths of a second; a batch costs about as much as ten of its messages."""
 
@@ -45,16 +46,17 @@ class Progress:
         if tp in self._sent:
             self._sent[tp] = (offset, broker_us)
 
-    def watermarks(self, highwaters: Mapping[TP, int | None], now_us: int) -> list[Watermark]:
-        """One watermark per partition; a partition whose end has been sent is as fresh as now."""
-        marks = []
-        for tp, (offset, broker_us) in self._sent.items():
-            end = highwaters.get(tp)
-            at_end = end is not None and offset + 1 >= end
-            marks.append(
-                Watermark(entities.source_slot(tp.topic, tp.partition), offset, now_us if at_end else broker_us)
-            )
-        return [mark for mark in marks if mark.broker_us > 0]
+    def sent(self) -> dict[TP, int]:
+        """The offset each partition has been sent up to."""
+        return {tp: offset for tp, (offset, _) in self._sent.items()}
+
+    def watermarks(self, at_end: Container[TP], now_us: int) -> list[Watermark]:
+        """One watermark per partition that has got anywhere; one whose end has been sent is as fresh as now."""
+        return [
+            Watermark(entities.source_slot(tp.topic, tp.partition), offset, now_us if tp in at_end else broker_us)
+            for tp, (offset, broker_us) in self._sent.items()
+            if tp in at_end or broker_us > 0
+        ]
 
 
 def updates_by_partition(
@@ -86,8 +88,8 @@ def _updates(event: Event) -> list[EntityUpdate]:
 def _records(groups: Mapping[int, list[EntityUpdate]]) -> dict[int, list[Record]]:
     return {
         partition: [
-            Record(None, entities.pack(EntityUpdates(updates[start : start + MAX_UPDATES_PER_RECORD], [])))
-            for start in range(0, len(updates), MAX_UPDATES_PER_RECORD)
+            Record(None, entities.pack(EntityUpdates(updates[start : start + UPDATES_PER_RECORD], [])))
+            for start in range(0, len(updates), UPDATES_PER_RECORD)
         ]
         for partition, updates in groups.items()
     }
@@ -129,9 +131,8 @@ def create(settings: Settings, clock: Clock | None = None) -> faust.App:
 
     async def _send_watermarks() -> None:
         async with sending:
-            tps = {tp for tp in app.consumer.assignment() if tp.topic in SOURCES}
-            highwaters = {tp: app.consumer.highwater(tp) for tp in tps}
-            marks = progress.watermarks(highwaters, to_us(clock.now()))
+            at_end = {tp for tp, done in progress.sent().items() if await is_at_end(app, tp, done)}
+            marks = progress.watermarks(at_end, to_us(clock.now()))
             if marks:
                 record = Record(None, entities.pack(EntityUpdates([], marks)))
                 everywhere = {partition: [record] for partition in range(settings.partitions)}

@@ -4,18 +4,20 @@ Topics are made by `ibook topics apply`, never by Faust; values are bytes, decod
 """
 
 import asyncio
+import fcntl
 import os
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import faust
 import structlog
-from faust.types import AppT, EventT, StreamT, TopicT
+from faust.types import TP, AppT, EventT, StreamT, TopicT
 from yarl import URL
 
+from ibook.errors import ConfigurationError
 from ibook.settings import Settings
 from streams.fetching import RELAXED, Patience, patient_transport
 
@@ -35,6 +37,7 @@ def create_app(name: str, settings: Settings, patience: Patience = RELAXED) -> f
     """
     datadir = settings.data_dir.absolute() / "tables" / f"{name}-{settings.worker_name}"
     datadir.mkdir(parents=True, exist_ok=True)
+    _take_alone(datadir, name, settings.worker_name)
     brokers = [URL(f"aiokafka://{address}") for address in settings.kafka_bootstrap.split(",")]
     app = faust.App(
         name,
@@ -63,6 +66,18 @@ def create_app(name: str, settings: Settings, patience: Patience = RELAXED) -> f
     quiesce_after_rebalance(app)
     Watchdog.attach(app, settings.session_timeout_seconds / 2)
     return app
+
+
+def _take_alone(datadir: Path, name: str, worker_name: str) -> None:
+    """Refuse to be the second worker of this name here: both would believe they hold the same partitions."""
+    lock = os.open(datadir / "lock", os.O_RDWR | os.O_CREAT, 0o600)  # stays open, and held, as long as the process
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise ConfigurationError(
+            f"A {name} worker named {worker_name!r} runs on {datadir} already: give this one another IBOOK_WORKER_NAME."
+        ) from error
 
 
 def raw_topic(app: AppT, *names: str) -> TopicT:
@@ -126,6 +141,11 @@ def every(app: faust.App, seconds: float, work: Callable[[], Awaitable[None]]) -
     app.task(_task)
 
 
+def since_boot() -> float:
+    """Seconds on a clock that goes on while the machine is suspended, where there is one."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 class Watchdog:
     """Notices that this process stood still for so long that its partitions may have moved.
 
@@ -133,7 +153,7 @@ class Watchdog:
     ticker; it leaves the process rather than raise, since nothing it holds can be trusted.
     """
 
-    def __init__(self, limit_seconds: float, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, limit_seconds: float, monotonic: Callable[[], float] = since_boot) -> None:
         self._limit = limit_seconds
         self._monotonic = monotonic
         self._last: float | None = None
@@ -174,6 +194,18 @@ def watchdog_of(app: AppT) -> Watchdog:
 def assigned_partitions(app: AppT, topic: str) -> set[int]:
     """The partitions of a topic this worker holds now."""
     return {tp.partition for tp in app.consumer.assignment() if tp.topic == topic}
+
+
+async def is_at_end(app: AppT, tp: TP, done: int) -> bool:
+    """Whether everything a partition holds was read and is done, up to and including the offset `done`.
+
+    The last offset need not be a message: a transaction ends with a marker that only moves the consumer's position.
+    """
+    end = cast("int | None", app.consumer.highwater(tp))  # None until the first answer of the broker
+    if end is None or done + 1 >= end:
+        return end is not None
+    read = app.consumer._read_offset.get(tp)  # type: ignore[attr-defined]
+    return (read is None or done >= read) and (await app.consumer.position(tp) or 0) >= end
 
 
 def generation(app: AppT) -> int:

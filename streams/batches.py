@@ -28,12 +28,19 @@ async def batches(stream: Stream, limit: int = 64, linger_seconds: float = 0.0) 
                 await asyncio.sleep(linger_seconds)
             while len(batch) < limit and not arrived.empty():
                 batch.append(arrived.get_nowait())
-            current = generation(stream.app)
-            batch = [event for event in batch if event.message.generation_id == current]
+            batch = [event for event in batch if is_ours(event)]
             if batch:
                 yield batch
     finally:
         pump.cancel()
+
+
+def is_ours(event: Event) -> bool:
+    """Whether the event's partition has been ours without a break since it was fetched.
+
+    From the moment a rebalance begins until the new assignment is in force nothing is ours.
+    """
+    return bool(event.app.flow_control.is_active()) and event.message.generation_id == generation(event.app)
 
 
 async def _pump(stream: Stream, arrived: "asyncio.Queue[Event]") -> None:
@@ -76,5 +83,5 @@ def acknowledge(events: Sequence[Event]) -> None:
     Events of an earlier assignment stay unacknowledged: their partition may be somebody else's now.
     """
     for event in events:
-        if event.message.generation_id == generation(event.app):
+        if is_ours(event):
             event.ack()

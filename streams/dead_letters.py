@@ -14,6 +14,9 @@ from streams.publish import Record, publish
 
 log = structlog.get_logger()
 
+MAX_KEY_BYTES = 1024
+"""A key may be as long as a message; here it only keeps letters of one source together."""
+
 
 def dead_letter(event: Event, error: InvalidMessage, *, worker: str, clock: Clock) -> Record:
     """The record that says what could not be read, where it came from and why.
@@ -34,7 +37,7 @@ def dead_letter(event: Event, error: InvalidMessage, *, worker: str, clock: Cloc
         payload=payload[:MAX_BYTES],
         truncated=len(payload) > MAX_BYTES,
     )
-    return Record(message.key or letter.message_id.encode(), encode(letter))
+    return Record((message.key or letter.message_id.encode())[:MAX_KEY_BYTES], encode(letter))
 
 
 async def publish_dead_letters(app: AppT, rejected: list[tuple[Event, InvalidMessage]], *, clock: Clock) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import msgspec
 import structlog
 
 from ibook.clock import Clock, to_us
@@ -72,5 +73,13 @@ class FeatureReader:
         return True
 
     def _read(self, keys: Mapping[EntityName, Sequence[str]]) -> Reading:
-        heartbeats = [decode_heartbeat(row) if row else None for row in self._store.read_heartbeats(self._partitions)]
+        heartbeats = [_heartbeat(row) for row in self._store.read_heartbeats(self._partitions)]
         return Reading(self._store.read_states(keys), heartbeats)
+
+
+def _heartbeat(row: bytes | None) -> Heartbeat | None:
+    """A row that can't be read vouches for nothing."""
+    try:
+        return decode_heartbeat(row) if row else None
+    except msgspec.DecodeError:
+        return None

@@ -1,8 +1,9 @@
-"""How long a consumer lets the broker gather messages before it is answered.
+"""How long a consumer lets the broker gather messages before it is answered, and which messages it is shown.
 
 aiokafka asks for one byte, so every message of a steady stream is a fetch of its own: a request to the broker, and a
-hop between threads that costs more than reading the message. Faust has no setting for it. The classes below only hand
-two of aiokafka's own options through; `tests/integration/test_publish.py` fails when they move.
+hop between threads that costs more than reading the message. Faust has no setting for it, nor for the isolation
+level. The classes below only hand three of aiokafka's own options through; `tests/integration/test_publish.py` fails
+when they move.
 """
 
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ def patient_transport(app: AppT, urls: list[URL], patience: Patience) -> Transpo
     class _Thread(AIOKafkaConsumerThread):
         def _create_worker_consumer(self, transport: Transport) -> AIOKafkaConsumer:
             consumer = super()._create_worker_consumer(transport)
+            consumer._isolation_level = "read_committed"  # a shop may publish in transactions, and abort them
             consumer._fetch_min_bytes = patience.min_bytes
             consumer._fetch_max_wait_ms = int(patience.wait_seconds * 1000)
             return consumer

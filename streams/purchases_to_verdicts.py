@@ -12,6 +12,7 @@ import faust
 import numpy as np
 import structlog
 from faust.types import TP, AppT
+from numpy.typing import NDArray
 
 from ibook import metrics
 from ibook.answered import Answered, digest_of
@@ -40,7 +41,7 @@ from ibook.verdicts import (
     verdict_of,
 )
 from streams.app import Event, Stream, create_app, or_leave, raw_topic
-from streams.batches import acknowledge, each_batch
+from streams.batches import acknowledge, each_batch, is_ours
 from streams.dead_letters import publish_dead_letters
 from streams.feature_reader import FeatureReader, Reading
 from streams.fetching import PROMPT
@@ -49,6 +50,7 @@ from streams.verdict_log import (
     DIGEST_HEADER,
     SOURCE_HEADER,
     TRANSACTION_HEADER,
+    Purchased,
     answered_before,
     header,
     purchases_before,
@@ -59,6 +61,7 @@ log = structlog.get_logger()
 NAME = "purchases-to-verdicts"
 TOPIC = TICKET_PURCHASES.name
 MODEL_WAIT_SECONDS = 30.0
+HAND_OVER_SECONDS = 5.0
 
 
 @dataclass
@@ -95,20 +98,36 @@ class Worker:
         self._answered: dict[int, Answered] = {}
         self._own = OwnPurchases()
         self._on_its_way: asyncio.Task[None] | None = None
+        self._deciding = asyncio.Lock()
 
-    def forget(self) -> None:
-        """Partitions have moved: what they know is read anew with the first purchase of each."""
-        self._answered.clear()
+    async def hand_over(self) -> None:
+        """Partitions are about to move: finish what was begun, then forget what is known of them.
+
+        What the next holder of a partition reads in the verdict log is then all there will be. It waits for this, but
+        not for ever: what is on its way after `HAND_OVER_SECONDS` is left to the rule that the first verdict counts.
+        """
+        try:
+            async with asyncio.timeout(HAND_OVER_SECONDS), self._deciding:
+                await self._arrived()
+        except TimeoutError:
+            log.warning("partitions move while verdicts are on their way")
+        self._answered = {}
         self._own = OwnPurchases()
 
     async def handle(self, batch: list[Event]) -> None:
         """Decide a batch and send it on its way, when the batch before it has arrived."""
-        await self._learn(batch)
-        work = self._sort(batch)
-        answers = await self._decide(work, batch)
+        async with self._deciding:
+            ours = [event for event in batch if is_ours(event)]
+            await self._learn(ours)
+            work = self._sort(ours)
+            answers = await self._decide(work, ours)
+            await self._arrived()
+            self._on_its_way = asyncio.create_task(or_leave(self._deliver(answers)))
+
+    async def _arrived(self) -> None:
+        """Wait for the batch that is on its way."""
         if self._on_its_way is not None:
-            await self._on_its_way
-        self._on_its_way = asyncio.create_task(or_leave(self._deliver(answers)))
+            await asyncio.shield(self._on_its_way)
 
     # ------------------------------------------------------------------------------------------ getting a partition
     async def _learn(self, batch: Sequence[Event]) -> None:
@@ -117,6 +136,7 @@ class Worker:
         new = {partition: event for partition, event in first.items() if partition not in self._answered}
         if not new:
             return
+        await self._arrived()  # its verdicts belong to what the log is asked for below
         await asyncio.to_thread(self._champion.wait, MODEL_WAIT_SECONDS)
         heartbeats = await self._heartbeats()
         await asyncio.gather(*(self._learn_partition(event, heartbeats) for event in new.values()))
@@ -129,8 +149,7 @@ class Worker:
             asyncio.to_thread(answered_before, self._settings, partition, broker_ms),
             asyncio.to_thread(purchases_before, self._settings, partition, seen, first),
         )
-        for offset, payload in before:
-            self._remember(payload, partition, offset)
+        self._remember(before, partition)
         self._answered[partition] = answered
         log.info("partition learned", partition=partition, answered=len(answered), unseen=len(before))
 
@@ -140,11 +159,18 @@ class Worker:
         except FeatureUnavailable:
             return []
 
-    def _remember(self, payload: bytes, partition: int, offset: int) -> None:
-        try:
-            self._own.remember(decode(payload, PurchaseRequested), source_slot(TOPIC, partition), offset)
-        except InvalidMessage:
-            return  # it was dead-lettered when it was first read
+    def _remember(self, before: Sequence[Purchased], partition: int) -> None:
+        """What was answered counts as this worker's own; what was refused or repeated then is left out again."""
+        seen = Answered()
+        for offset, broker_ms, payload in before:
+            try:
+                purchase: PurchaseRequested = decode(payload, PurchaseRequested)
+            except InvalidMessage:
+                continue  # it was dead-lettered when it was first read
+            digest = digest_of(purchase)
+            if not is_future(purchase, broker_ms * 1000) and seen.known(purchase.transaction_id, digest) == "new":
+                seen.add(purchase.transaction_id, digest)
+                self._own.remember(purchase, source_slot(TOPIC, partition), offset)
 
     # --------------------------------------------------------------------------------------------------- deciding
     def _sort(self, batch: Sequence[Event]) -> Sorted:
@@ -181,7 +207,7 @@ class Worker:
             posture=self._posture(staleness, model), staleness_seconds=staleness, decided_at=now,
             model_version=model.version if model else NO_MODEL, policy_version=self._policy.version,
         )  # fmt: skip
-        for scored in self._score(work.purchases, about.posture, model):
+        for scored in self._score(work, about.posture, model):
             partition = scored.source[1]
             key = scored.purchase.transaction_id.encode()
             answers.evidence.setdefault(partition, []).append(Record(key, encode(evidence_of(scored, about))))
@@ -221,17 +247,11 @@ class Worker:
                 self._own.refresh(entity, key, base, now_us)
         return reading
 
-    def _score(
-        self, purchases: Sequence[tuple[Event, PurchaseRequested]], posture: Posture, model: FraudModel | None
-    ) -> list[Scored]:
+    def _score(self, work: Sorted, posture: Posture, model: FraudModel | None) -> list[Scored]:
         """Vectors one by one, since each purchase is part of the next one's past; then one score for all."""
+        purchases, rows, states = self._vectors(work)
         if not purchases:
             return []
-        rows, states = [], []
-        for event, purchase in purchases:
-            self._own.remember(purchase, source_slot(TOPIC, event.message.partition), event.message.offset)
-            rows.append(vector(purchase, self._own.states(purchase)))
-            states.append(self._positions(purchase))
         matrix = np.stack(rows)
         scores: list[float | None] = [None] * len(rows)
         if model is not None and posture in ("normal", "stale_features"):
@@ -248,6 +268,24 @@ class Worker:
             in zip(purchases, rows, scores, decisions, why, states, strict=True)
         ]  # fmt: skip
 
+    def _vectors(
+        self, work: Sorted
+    ) -> tuple[list[tuple[Event, PurchaseRequested]], list[NDArray[np.float32]], list[list[StatePosition]]]:
+        """Purchases, their vectors and what those came from; a purchase that makes our code fail is set aside."""
+        purchases, rows, states = [], [], []
+        for event, purchase in work.purchases:
+            try:
+                self._own.remember(purchase, source_slot(TOPIC, event.message.partition), event.message.offset)
+                row, positions = vector(purchase, self._own.states(purchase)), self._positions(purchase)
+            except Exception as error:  # a bug, and no reason to stop answering everybody else
+                log.exception("a purchase could not be scored", transaction=purchase.transaction_id)
+                work.rejected.append((event, InvalidMessage("unscorable", repr(error))))
+                continue
+            purchases.append((event, purchase))
+            rows.append(row)
+            states.append(positions)
+        return purchases, rows, states
+
     def _positions(self, purchase: PurchaseRequested) -> list[StatePosition]:
         partitions = {
             entity: partition_of(f"{entity}:{key}", self._settings.partitions)
@@ -259,7 +297,8 @@ class Worker:
         """A purchase nobody can read still gets an answer, when its header says which transaction it is."""
         transaction = _transaction_of(event, error)
         answered = self._answered[event.message.partition]
-        if not transaction or error.reason == "conflict" or answered.known(transaction, b"") != "new":
+        is_new = answered.known(transaction, b"") == "new" or error.reason == "unscorable"
+        if not transaction or error.reason == "conflict" or not is_new:
             return
         answered.add(transaction, b"")
         verdict = unreadable_verdict(transaction, _source(event), self._clock.now())
@@ -285,7 +324,7 @@ def _source(event: Event) -> tuple[str, int, int]:
 
 def _transaction_of(event: Event, error: InvalidMessage) -> str:
     """The transaction of a rejected purchase: its own word where that can be read, its header otherwise."""
-    if error.reason == "future":
+    if error.reason in ("future", "unscorable"):
         purchase: PurchaseRequested = decode(event.message.value, PurchaseRequested)
         return purchase.transaction_id
     return header(event.message.headers, TRANSACTION_HEADER).decode(errors="replace")[:128]
@@ -315,9 +354,9 @@ def create(settings: Settings, clock: Clock | None = None) -> faust.App:
     reader = FeatureReader(OnlineStore(settings), settings.partitions, settings.feature_read_seconds, clock)
     worker = Worker(app, settings, reader, Champion.follow(settings), load_policy(), clock)
 
-    @app.on_partitions_assigned.connect(weak=False)
-    async def _forget(sender: AppT, assigned: set[TP], **_: object) -> None:
-        worker.forget()
+    @app.on_partitions_revoked.connect(weak=False)
+    async def _hand_over(sender: AppT, revoked: set[TP], **_: object) -> None:
+        await worker.hand_over()
 
     @app.agent(raw_topic(app, TOPIC), concurrency=1)
     async def purchases_to_verdicts(stream: Stream) -> None:

@@ -24,6 +24,8 @@ log = structlog.get_logger()
 FLUSH_SECONDS = 0.1
 MAX_PENDING = 5000
 """Unacknowledged records after which folding waits for the online store."""
+MAX_STATES = 100_000
+"""States, some kilobytes each, that may wait for the online store."""
 PUSH_ROWS = 500
 
 EntityKey = tuple[EntityName, str]
@@ -59,6 +61,7 @@ class Pusher:
         self._unpushed = Unpushed()
         self._marks: dict[int, Watermarks] = {}
         self._events: dict[int, dict[str, WindowState]] = {}
+        self._loaded: set[int] = set()
         self._room = asyncio.Event()
         self._room.set()
         self._healthy = True
@@ -77,7 +80,7 @@ class Pusher:
                 self._events.setdefault(partition, {})[key[1]] = state
         self._marks.setdefault(partition, Watermarks(self._expected)).hear(marks)
         self._unpushed.events.extend(events)
-        if len(self._unpushed.events) > MAX_PENDING:
+        if len(self._unpushed.events) > MAX_PENDING or len(self._unpushed.states) > MAX_STATES:
             self._room.clear()
 
     async def room(self) -> None:
@@ -89,6 +92,7 @@ class Pusher:
         self._unpushed.events.clear()
         self._marks.clear()
         self._events.clear()
+        self._loaded.clear()
         self._room.set()
 
     async def flush(self, held: set[int]) -> None:
@@ -156,12 +160,14 @@ class Pusher:
     async def push_realtime_metrics(self, held: set[int]) -> None:
         """Push the typed columns of every event of the partitions held, as of now: quiet windows empty out."""
         now_us = to_us(self._clock.now())
-        for partition in held - self._events.keys():
-            self._events[partition] = {key[1]: state for key, state in self._stored(partition, b"event:")}
+        for partition in held - self._loaded:
+            stored = {key[1]: state for key, state in self._stored(partition, b"event:")}
+            self._events[partition] = stored | self._events.get(partition, {})  # what was folded since is newer
+            self._loaded.add(partition)
         rows = [
             (key, realtime_metrics(state, now_us), now_us)
             for partition in held
-            for key, state in self._events[partition].items()
+            for key, state in self._events.get(partition, {}).items()
         ]
         if rows:
             try:

@@ -6,6 +6,7 @@ the online store does not have yet.
 
 import time
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
@@ -21,6 +22,14 @@ TIMEOUT_SECONDS = 10.0
 DIGEST_HEADER = "asked"
 SOURCE_HEADER = "source"
 TRANSACTION_HEADER = "transaction_id"
+
+
+class Purchased(NamedTuple):
+    """A purchase as it lies in its partition."""
+
+    offset: int
+    broker_ms: int
+    payload: bytes
 
 
 def answered_before(settings: Settings, partition: int, broker_ms: int) -> Answered:
@@ -48,15 +57,15 @@ def answered_before(settings: Settings, partition: int, broker_ms: int) -> Answe
     return answered
 
 
-def purchases_before(settings: Settings, partition: int, seen: int, first: int) -> list[tuple[int, bytes]]:
-    """(offset, payload) of the purchases after `seen`, which the online store has, and before `first`."""
+def purchases_before(settings: Settings, partition: int, seen: int, first: int) -> list[Purchased]:
+    """Offset, broker time and payload of the purchases after `seen`, which the online store has, and before `first`."""
     consumer = _consumer(settings)
     try:
         topic = TICKET_PURCHASES.name
         low, _ = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=TIMEOUT_SECONDS)
         start = max(low, seen + 1, first - MAX_UNSEEN)
         return [
-            (message.offset() or 0, message.value() or b"")
+            Purchased(message.offset() or 0, message.timestamp()[1], message.value() or b"")
             for message in _read(consumer, topic, partition, start, first)
         ]
     except KafkaException as error:
@@ -86,6 +95,7 @@ def _consumer(settings: Settings) -> Consumer:
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
             "enable.partition.eof": False,
+            "isolation.level": "read_uncommitted",  # the verdict log is ours, and the purchases below were read before
         }
     )
 

@@ -1,6 +1,8 @@
 """Purchases in, verdicts out, on real Kafka and Redis with real worker processes."""
 
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -18,7 +20,7 @@ from ibook.settings import Settings
 from ibook.topics import TICKET_PURCHASES
 from ibook.windows import StoredState, encode_state
 from tests.traffic import conflicting, missing, publish, purchase, purchases, read_all, verdicts
-from tests.workers import WorkerProcess, wait_until
+from tests.workers import WorkerProcess, environment, wait_until
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -117,11 +119,12 @@ def test_unreadable_purchases_go_to_dead_letters_and_the_stream_goes_on(
     for payload in (b"{", b"null", naive, b'{"type":"purchase_requested.v9"}', b"x" * 70_000, b"\xff\xfe"):
         client.produce(TICKET_PURCHASES.name, payload, b"card-bad")
     client.produce(TICKET_PURCHASES.name, b"{", b"card-bad", headers=[("transaction_id", b"unreadable-1")])
+    client.produce(TICKET_PURCHASES.name, b"{", b"k" * 900_000)
     client.flush(10)
     good = purchase("good-after-bad", key="bad")
     publish(shared_platform_settings, [good])
     answered(shared_platform_settings, [good])
-    wait_until(lambda: len(reasons(shared_platform_settings)) >= before + 7, 30, "seven dead letters")
+    wait_until(lambda: len(reasons(shared_platform_settings)) >= before + 8, 30, "eight dead letters")
     assert set(reasons(shared_platform_settings)[before:]) == {"malformed", "invalid", "oversize"}
     wait_until(lambda: "unreadable-1" in verdicts(shared_platform_settings), 30, "the unreadable one's verdict")
     assert verdicts(shared_platform_settings)["unreadable-1"][0].action == "review"
@@ -143,6 +146,40 @@ def test_killed_verdict_worker_leaves_nothing_missing_and_nothing_conflicting(
     found = verdicts(shared_platform_settings)
     assert missing(sent, found) == []
     assert conflicting(found) == []
+    assert [name for name, given in found.items() if len(given) > 1] == []
+
+
+def test_a_restarted_worker_knows_what_was_answered(shared_platform_settings: Settings, workers: Workers) -> None:
+    sent = [purchase(f"known-{i}", key=f"known-{i}") for i in range(20)]
+    publish(shared_platform_settings, sent)
+    answered(shared_platform_settings, sent)
+    workers["purchases-to-verdicts"].kill()
+    publish(shared_platform_settings, sent)  # the shop, too, had trouble, and sends everything again
+    last = purchase("known-last", key="known-0")
+    publish(shared_platform_settings, [last])
+    workers["purchases-to-verdicts"].start()
+    ends = [purchase(f"known-end-{i}", key=f"known-{i}") for i in range(20)]  # one behind each repeat
+    publish(shared_platform_settings, ends)
+    answered(shared_platform_settings, [last, *ends])
+    found = verdicts(shared_platform_settings)
+    assert [len(found[each.transaction_id]) for each in sent] == [1] * 20
+
+
+def test_a_restarted_worker_counts_what_the_online_store_has_not_seen(
+    shared_platform_settings: Settings, workers: Workers
+) -> None:
+    workers["entities-to-features"].kill()
+    before = [purchase(f"unseen-{i}", key="unseen") for i in range(5)]
+    publish(shared_platform_settings, before)
+    answered(shared_platform_settings, before)
+    workers["purchases-to-verdicts"].kill()
+    workers["purchases-to-verdicts"].start()
+    after = purchase("unseen-after", key="unseen")
+    publish(shared_platform_settings, [after])
+    answered(shared_platform_settings, [after])
+    attempts = evidence(shared_platform_settings)["unseen-after"].features[FEATURE_NAMES.index("card_attempts_1h")]
+    workers["entities-to-features"].start()
+    assert attempts == 6.0
 
 
 def _count(settings: Settings, run: str) -> int:
@@ -251,6 +288,19 @@ def _answers_with_features(settings: Settings) -> Callable[[], bool]:
         return verdicts(settings)[probe.transaction_id][0].posture != "no_features"
 
     return _answered_with_features
+
+
+def test_a_second_worker_of_the_same_name_is_refused(shared_platform_settings: Settings, workers: Workers) -> None:
+    second = subprocess.run(
+        [sys.executable, "-m", "streams", "activity-to-entities"],
+        env=environment(shared_platform_settings),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert second.returncode == 2
+    assert "another IBOOK_WORKER_NAME" in second.stderr
 
 
 def test_workers_stop_cleanly_on_sigterm(shared_platform_settings: Settings, workers: Workers) -> None:
