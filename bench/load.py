@@ -112,7 +112,7 @@ class VerdictClock:
 
 def steady(settings: Settings, *, rate: float, seconds: float, run: str, seed: int) -> Outcome:
     """Purchases at a rate, each at its own time; the load never waits for verdicts."""
-    outcome, client, source = Outcome(), producer(settings, {"linger.ms": 1}), purchases(run, seed)
+    outcome, client, source = Outcome(), producer(settings, {"linger.ms": 5}), purchases(run, seed)
     with VerdictClock(settings, outcome):
         start = time.perf_counter()
         for number in range(int(rate * seconds)):

@@ -152,9 +152,10 @@ class EntityFeatures:
         measures: list[Measure] = []
         for needed in [m for f in self.declared for m in _measures_of(f)] + list(_EXTRA_MEASURES.get(entity, ())):
             _share(measures, needed)
-        self.layout = Layout(measures)
         windows = {w for f in self.declared for w in f.windows_s} | {m.longest_s for m in measures if m.longest_s}
         self._windows_s = sorted(windows)
+        self.layout = Layout(measures, shortest_s=self._windows_s[0])
+        self._is_max = [measure.operation == "max" for measure in measures]
         self._sets_of = {window: self._distinct_over(window) for window in windows}
         self._plan = [(f, [self.index_of(m) for m in _measures_of(f)]) for f in self.declared]
 
@@ -191,7 +192,7 @@ class EntityFeatures:
         sets: dict[int, set[int]] = {}
         result: dict[int, dict[int, int]] = {}
         waiting = list(self._windows_s)
-        measures = self.layout.measures
+        is_max = self._is_max
         for tile in reversed(state.tiles):
             if tile.start > as_of_s:
                 continue
@@ -201,11 +202,12 @@ class EntityFeatures:
             if not waiting:
                 break
             for index, value in tile.numbers.items():
-                old = numbers.get(index)
-                if old is None:
+                if index not in numbers:
                     numbers[index] = value
-                else:
-                    numbers[index] = max(old, value) if measures[index].operation == "max" else old + value
+                elif not is_max[index]:
+                    numbers[index] += value
+                elif value > numbers[index]:
+                    numbers[index] = value
             for index, hashes in tile.sets.items():
                 sets.setdefault(index, set()).update(hashes)
         for window in waiting:

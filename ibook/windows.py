@@ -137,10 +137,13 @@ def level_of(window_s: int) -> int:
 class Layout:
     """The measures of one entity, and the folding of facts into its states."""
 
-    def __init__(self, measures: Sequence[Measure]) -> None:
+    def __init__(self, measures: Sequence[Measure], *, shortest_s: int) -> None:
+        """`shortest_s` is the shortest window anybody asks for: no tile is finer than it needs."""
         self.measures = tuple(measures)
+        self.first_level = level_of(shortest_s)
         described = [(x.operation, sorted(x.kinds), x.field, x.longest_s) for x in measures]
-        self.fingerprint = int.from_bytes(blake2b(repr(described).encode(), digest_size=4).digest(), "big")
+        identity = repr((described, self.first_level))
+        self.fingerprint = int.from_bytes(blake2b(identity.encode(), digest_size=4).digest(), "big")
         self._by_kind: dict[str, list[tuple[int, Measure]]] = {}
         for index, measure in enumerate(measures):
             for kind in sorted(measure.kinds):
@@ -211,7 +214,7 @@ class Layout:
         """The level whose tiles hold this event time; past `last_level` when every window has gone by."""
         for level, cutoff in enumerate(_cutoffs(state.latest_us // _CUTOFF_STEP_US)):
             if second >= cutoff:
-                return level
+                return max(level, self.first_level)
         return len(HOPS_S)
 
     def _age(self, state: WindowState) -> None:

@@ -25,8 +25,8 @@ class Patience:
 
 RELAXED = Patience(min_bytes=256 << 10, wait_seconds=0.04)
 """Where tenths of a second count: features, prices."""
-PROMPT = Patience(min_bytes=4 << 10, wait_seconds=0.004)
-"""Where milliseconds count: at a low rate a verdict waits this long, at a high one not at all."""
+PROMPT = Patience(min_bytes=16 << 10, wait_seconds=0.01)
+"""Where milliseconds count: a verdict waits this long at most, and what waited together is decided together."""
 
 
 def patient_transport(app: AppT, urls: list[URL], patience: Patience) -> TransportT:

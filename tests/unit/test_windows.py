@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ibook.entities import EntityUpdate, Fact
+from ibook.entities import EntityName, EntityUpdate, Fact
 from ibook.features import DAY, ENTITY_FEATURES, HOUR, MINUTE, TEN_MINUTES
 from ibook.windows import HOPS_S, SECOND, WindowState, decode_state, encode_state, level_of
 
@@ -105,3 +105,23 @@ def test_distinct_counts_see_each_value_once() -> None:
 def test_a_card_fits_in_a_kilobyte() -> None:
     state = fold(update(i, START_S + i * 3600, user=f"u{i % 2}") for i in range(12))
     assert len(encode_state(state)) < 1024
+
+
+@settings(max_examples=60, deadline=None)
+@given(facts, st.randoms(use_true_random=False), st.sampled_from(["device", "user", "event"]))
+def test_order_changes_no_feature_of_coarser_tiles_either(
+    drawn: list[tuple[int, str, str, int]], random: object, entity: EntityName
+) -> None:
+    features = ENTITY_FEATURES[entity]
+    shuffled = list(drawn)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    now_us = (START_S + max(s for s, *_ in drawn)) * SECOND
+
+    def folded(facts: list[tuple[int, str, str, int]]) -> str:
+        state = features.layout.empty()
+        for i, (s, k, u, a) in enumerate(facts):
+            features.layout.fold(state, update(i, START_S + s, kind=k, user=u, amount=a))
+        assert all(tile.level >= features.layout.first_level for tile in state.tiles)
+        return str(features.compute(state, now_us))
+
+    assert folded(sorted(drawn)) == folded(shuffled)
