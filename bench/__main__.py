@@ -29,7 +29,8 @@ def verdicts(
 
     interrupt_on_signals()
     base = load_settings()
-    settings = base.model_copy(update={"data_dir": base.data_dir.absolute() / "bench"})
+    # Kafka and Redis of its own, whatever the environment names: a load is nothing to aim at a cluster in use.
+    settings = base.model_copy(update={"data_dir": base.data_dir.absolute() / "bench", "parts": "processes"})
     typer.echo(conditions())
     try:
         figures = measure(settings, rates=rate or [1000.0], seconds=seconds, count=count, seed=seed)
@@ -46,10 +47,12 @@ def verdicts(
 def naive_agent() -> None:
     """The baseline's worker process."""
     import faust
+    import uvloop
 
     from bench.naive import create
     from bench.verdicts import prepare_naive
 
+    uvloop.install()
     settings = load_settings()
     prepare_naive(settings)
     faust.Worker(create(settings), loglevel="warn", redirect_stdouts=False, quiet=True).execute_from_commandline()

@@ -48,6 +48,8 @@ class Outcome:
     answered: dict[str, float] = field(default_factory=dict)
     """Transaction -> when its first verdict was readable."""
     repeated: int = 0
+    stale: int = 0
+    """Verdicts of another posture than `normal`: the feature workers were behind, or something was away."""
     produce_seconds: float = 0.0
 
     @property
@@ -108,6 +110,7 @@ class VerdictClock:
                 self._outcome.repeated += 1
             else:
                 self._outcome.answered[transaction] = time.perf_counter()
+                self._outcome.stale += b'"posture":"normal"' not in (message.value() or b"")
 
 
 def steady(settings: Settings, *, rate: float, seconds: float, run: str, seed: int) -> Outcome:

@@ -31,6 +31,8 @@ class Figures:
     saturated_per_s: float = 0.0
     naive_saturated_per_s: float = 0.0
     missing: int = 0
+    stale: dict[str, int] = field(default_factory=dict)
+    """Phase -> verdicts of another posture than `normal`."""
     cores: dict[str, dict[str, float]] = field(default_factory=dict)
     """Phase -> process -> share of a core."""
     warm_start_seconds: float = 0.0
@@ -73,9 +75,11 @@ def _steady(platform: Platform, rate: float, seconds: float, seed: int, figures:
     figures.at_rates[f"{rate:g}"] = outcome.latency_ms()
     figures.latency_ms = figures.latency_ms or outcome.latency_ms()
     figures.missing += outcome.missing
+    figures.stale[f"{rate:g}/s"] = outcome.stale
     held = len(outcome.sent) / outcome.produce_seconds
     _say(
-        f"{rate:g}/s asked, {held:.0f}/s sent for {seconds:.0f} s: {_percentiles(outcome)}, {outcome.missing} missing."
+        f"{rate:g}/s asked, {held:.0f}/s sent for {seconds:.0f} s: {_percentiles(outcome)}, "
+        f"{outcome.missing} missing, {outcome.stale} not in posture normal."
     )
     _say(f"  cores: {figures.cores[f'{rate:g}/s']}")
     _settle(platform)
@@ -86,7 +90,11 @@ def _saturated(platform: Platform, count: int, seed: int, figures: Figures) -> f
     outcome = flood(platform.settings, count=count, run="flood", seed=seed + 2)
     figures.cores["saturated"] = cores_used(before, cpu_seconds(platform), time.perf_counter() - began)
     figures.missing += outcome.missing
-    _say(f"Saturated, one worker, {count} purchases: {outcome.per_second()} verdicts/s, {outcome.missing} missing.")
+    figures.stale["saturated"] = outcome.stale
+    _say(
+        f"Saturated, one worker, {count} purchases: {outcome.per_second()} verdicts/s, "
+        f"{outcome.missing} missing, {outcome.stale} not in posture normal."
+    )
     _say(f"  cores: {figures.cores['saturated']}")
     return outcome.per_second()
 

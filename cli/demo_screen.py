@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 KEYS = {"a": "card-testing", "t": "account-takeover"}
 HELP = "keys: a = card testing attack, t = account takeover, q = end the load now"
 N_EVENTS = 3
+PRICES_EVERY = 10
+"""Lines, when they are plain, between two tables of prices."""
 
 
 class Screen:
@@ -31,6 +33,7 @@ class Screen:
     def __init__(self, watcher: "Watcher") -> None:
         self._watcher = watcher
         self._live: Live | None = None
+        self._lines = 0
         self.launched: list[int] = []
         """Numbers of the attacks that were launched here; the background's own are not shown."""
 
@@ -61,6 +64,9 @@ class Screen:
         """Draw, or print, how things stand."""
         if self._live is None:
             print(line(stats, freshness, dead_letters), flush=True)
+            self._lines += 1
+            if self._lines % PRICES_EVERY == 0:
+                Console(width=120).print(self._prices(stats))
             for attack in self._shown(stats):
                 print("  " + attack_line(attack, self._watcher), flush=True)
             return

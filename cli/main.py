@@ -1,5 +1,6 @@
 """The `ibook` command. Command modules import what is slow inside their commands, so `ibook --help` stays fast."""
 
+import errno
 import logging
 import sys
 
@@ -34,6 +35,11 @@ def main() -> None:
         app()
     except IbookError as error:
         print(error, file=sys.stderr)
+        sys.exit(REFUSED)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print("The disk is full where the platform keeps its data: free some space.", file=sys.stderr)
         sys.exit(REFUSED)
 
 

@@ -32,10 +32,6 @@ class ModelUnavailable(IbookError):
     """No model can be loaded: decide by rules, posture `rules_only`."""
 
 
-class PolicyUnavailable(IbookError):
-    """No price policy is known for this event and ticket type."""
-
-
 class QuoteRefused(IbookError):
     """A quote that can't be honoured; `reason` is `expired`, `forged`, `other_event`, `unknown` (key) or `used`."""
 

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Literal
 
+from ibook.errors import QuoteRefused
 from ibook.ids import message_id
 from ibook.messages import FraudVerdict, PaymentOutcome, QuoteSold, QuoteTakenBack
 from ibook.quotes import QuoteKeys
@@ -14,17 +15,19 @@ def entry_of(
     """The journal entry a message leads to; None when it tells nothing about a quote.
 
     A settlement counts until `grace_seconds` after the quote's expiry, in event time; taking back always counts.
-    Raises QuoteRefused when the quote is not ours, not this event's, or expired.
+    Raises QuoteRefused when the quote is not ours, not this event's, expired, or of another price than was paid.
     """
     if message.quote_id is None:
         return None
     if isinstance(message, PaymentOutcome) and message.status == "settled":
-        keys.verify(
+        quote = keys.verify(
             message.quote_id,
             event_id=message.event_id,
             at=message.occurred_at,
             grace=timedelta(seconds=grace_seconds),
         )
+        if message.amount_minor != quote.price_minor * message.n_tickets:
+            raise QuoteRefused("other_price")
         return QuoteSold(
             message_id=message_id(message.quote_id, message.transaction_id, "sold"),
             occurred_at=message.occurred_at,

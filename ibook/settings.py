@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from ibook.errors import ConfigurationError
 
@@ -42,7 +42,7 @@ class Settings(BaseSettings):
     quote_old_secrets: tuple[SecretStr, ...] = ()
     """Former values of `quote_secret` whose quotes are still honoured, as a JSON list."""
 
-    slot_seconds: float = Field(default=300.0, gt=0)
+    slot_seconds: float = Field(default=300.0, ge=0.1)
     """A price holds for one slot."""
     quote_ttl_seconds: float = Field(default=600.0, gt=0)
     """A quote expires so long after the end of its slot."""
@@ -84,4 +84,7 @@ def load_settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = "IBOOK_" + "_".join(str(part) for part in first["loc"]).upper()
-        raise ConfigurationError(f"setting {name}={first.get('input')!r} is refused: {first['msg']}.") from error
+        shown = "" if "SECRET" in name else f"={first.get('input')!r}"
+        raise ConfigurationError(f"setting {name}{shown} is refused: {first['msg']}.") from None
+    except SettingsError as error:
+        raise ConfigurationError(f"A setting can't be read: {error}.") from None

@@ -29,7 +29,8 @@ class Topic:
 
     def config(self) -> dict[str, str]:
         """Kafka's topic configuration."""
-        return {
+        segments = {"segment.bytes": str(64 << 20), "segment.ms": str(3_600_000)} if self.compacted else {}
+        return segments | {
             "cleanup.policy": "compact" if self.compacted else "delete",
             "retention.ms": "-1" if self.compacted or self.retention_days < 0 else str(self.retention_days * DAY_MS),
             "message.timestamp.type": "LogAppendTime",

@@ -29,10 +29,17 @@ def bind(settings: Settings) -> socket.socket:
     return listener
 
 
+MIN_SECRET = 32
+
+
 def check_secret(settings: Settings) -> None:
     """Raises ConfigurationError when others could reach an API whose quotes anyone can forge."""
-    if settings.quote_secret.get_secret_value() == DEVELOPMENT_SECRET and not _is_loopback(settings.serving_host):
-        raise ConfigurationError(f"Set IBOOK_QUOTE_SECRET before the price API listens on {settings.serving_host}.")
+    secret = settings.quote_secret.get_secret_value()
+    if (secret == DEVELOPMENT_SECRET or len(secret) < MIN_SECRET) and not _is_loopback(settings.serving_host):
+        raise ConfigurationError(
+            f"Set IBOOK_QUOTE_SECRET to {MIN_SECRET} characters or more before the price API listens on "
+            f"{settings.serving_host}."
+        )
 
 
 def _is_loopback(host: str) -> bool:

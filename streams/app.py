@@ -27,6 +27,8 @@ Event = EventT[bytes]
 Stream = StreamT[bytes]
 
 TICK_SECONDS = 0.2
+COMMIT_SESSIONS = 2.0
+"""Sessions a commit may take."""
 
 
 def create_app(name: str, settings: Settings, patience: Patience = RELAXED) -> faust.App:
@@ -65,6 +67,7 @@ def create_app(name: str, settings: Settings, patience: Patience = RELAXED) -> f
     app.transport = patient_transport(app, brokers, patience)
     quiesce_after_rebalance(app)
     Watchdog.attach(app, settings.session_timeout_seconds / 2)
+    leave_when_commits_hang(app, COMMIT_SESSIONS * settings.session_timeout_seconds)
     return app
 
 
@@ -78,6 +81,25 @@ def _take_alone(datadir: Path, name: str, worker_name: str) -> None:
         raise ConfigurationError(
             f"A {name} worker named {worker_name!r} runs on {datadir} already: give this one another IBOOK_WORKER_NAME."
         ) from error
+
+
+def leave_when_commits_hang(app: faust.App, limit_seconds: float) -> None:
+    """Leave when one commit takes longer than this: after a broker's restart aiokafka may wait for ever.
+
+    Faust fetches nothing more meanwhile, so the worker would look alive and do nothing. What it did is durable, and
+    is recognised when it is delivered again.
+    """
+    hanging: tuple[object, float] | None = None
+
+    async def _look() -> None:
+        nonlocal hanging
+        commit = app.consumer._commit_fut  # type: ignore[attr-defined]
+        if commit is None or hanging is None or commit is not hanging[0]:
+            hanging = None if commit is None else (commit, since_boot())
+        elif since_boot() - hanging[1] > limit_seconds:
+            leave("a commit does not end", seconds=round(since_boot() - hanging[1], 1))
+
+    every(app, 1.0, _look)
 
 
 def raw_topic(app: AppT, *names: str) -> TopicT:

@@ -56,8 +56,10 @@ class Auditor:
         """Read what is new and say how things stand. Raises BrokerUnavailable."""
         records = self._reader.poll_new(0.1) if self._loaded else self._reader.load()
         self._loaded = True
-        for record in records:
-            self._take(record)
+        while records:
+            for record in records:
+                self._take(record)
+            records = self._reader.poll_new(0.1)
         answered = self._first.keys() & self._asked
         return Audit(
             purchases=len(self._asked),

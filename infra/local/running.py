@@ -164,7 +164,7 @@ def running_platform(
     settings: Settings,
     *,
     fresh: bool = False,
-    keep: Sequence[str] = ("models",),
+    keep: Sequence[str] = ("models", "demo", "bench"),
     workers: Sequence[Worker] = WORKERS,
     prepare: bool = True,
     preferred_ports: Mapping[str, int] | None = None,

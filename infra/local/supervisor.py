@@ -1,5 +1,6 @@
 """Keeps processes running: one that ends is started again, after a pause that grows while it keeps ending."""
 
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -12,6 +13,8 @@ from infra.local.processes import Child, wait_until
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 STEADY_SECONDS = 60.0
+FULL_BYTES = 4 << 20
+"""Free bytes below which a disk counts as full."""
 """A process that ran this long starts again with the first pause."""
 GIVE_UP_AFTER = 3
 """So many ends before it was ready for the first time, and a start has failed."""
@@ -150,6 +153,8 @@ class Supervisor:
     def _note_end(self, task: Task, child: Child) -> None:
         lines = child.lines()
         task.trouble = f"exit code {child.exit_code}, last line of {child.log}: {lines[-1] if lines else '(none)'}"
+        if shutil.disk_usage(child.log.parent).free < FULL_BYTES:
+            task.trouble = f"the disk of {child.log.parent} is full: free some space"
         ran_long = time.monotonic() - child.started_at >= STEADY_SECONDS
         self._back_off(task, 1 if ran_long else task.failures + 1)
 
