@@ -115,7 +115,7 @@ def play(platform: "Platform", *, seconds: float, rate: float, seed: int) -> "De
         if shop.failure is not None:
             raise shop.failure
         return report(
-            shop.stats(), auditor.look(), shop.latencies(), probe.seconds(), launched=screen.launched,
+            shop.stats(), auditor.look(to_the_end=True), shop.latencies(), probe.seconds(), launched=screen.launched,
             ready_seconds=platform.ready_seconds, caught_up=caught_up,
         )  # fmt: skip
 

@@ -52,14 +52,18 @@ class Auditor:
         """Close the reader."""
         self._reader.close()
 
-    def look(self) -> Audit:
-        """Read what is new and say how things stand. Raises BrokerUnavailable."""
+    def look(self, *, to_the_end: bool = False) -> Audit:
+        """Read what is new and say how things stand; `to_the_end` goes on until nothing new comes.
+
+        Ask for the end only when nobody publishes any more. Raises BrokerUnavailable.
+        """
         records = self._reader.poll_new(0.1) if self._loaded else self._reader.load()
         self._loaded = True
-        while records:
+        for record in records:
+            self._take(record)
+        while to_the_end and (records := self._reader.poll_new(0.5)):
             for record in records:
                 self._take(record)
-            records = self._reader.poll_new(0.1)
         answered = self._first.keys() & self._asked
         return Audit(
             purchases=len(self._asked),
