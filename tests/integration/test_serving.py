@@ -153,5 +153,5 @@ def test_a_port_in_use_is_one_sentence_and_exit_code_two() -> None:
 def test_the_development_secret_is_refused_beyond_this_machine() -> None:
     ended = run(Settings(serving_port=free_port(), serving_host="0.0.0.0"))
     assert (ended.returncode, ended.stderr) == (
-        2, "Set IBOOK_QUOTE_SECRET before the price API listens on 0.0.0.0.\n",
+        2, "Set IBOOK_QUOTE_SECRET to 32 characters or more before the price API listens on 0.0.0.0.\n",
     )  # fmt: skip
