@@ -20,24 +20,28 @@ def digest_of(purchase: PurchaseRequested) -> bytes:
 
 
 class Answered:
-    """The latest transactions answered in one partition, with the digest of what they asked for."""
+    """The latest transactions answered in one partition: what each asked for, and at which offset."""
 
     def __init__(self, limit: int = MAX_TRANSACTIONS) -> None:
         self._limit = limit
-        self._digests: OrderedDict[str, bytes] = OrderedDict()
+        self._first: OrderedDict[str, tuple[bytes, int]] = OrderedDict()
 
-    def add(self, transaction_id: str, digest: bytes) -> None:
-        """A verdict was given; the first one stays."""
-        self._digests.setdefault(transaction_id, digest)
-        if len(self._digests) > self._limit:
-            self._digests.popitem(last=False)
+    def add(self, transaction_id: str, digest: bytes, offset: int) -> None:
+        """A verdict was given to the purchase at this offset; the first one stays."""
+        self._first.setdefault(transaction_id, (digest, offset))
+        if len(self._first) > self._limit:
+            self._first.popitem(last=False)
 
     def known(self, transaction_id: str, digest: bytes) -> Known:
         """Whether it was answered, and if so whether it asks for the same. An unreadable one matches anything."""
-        first = self._digests.get(transaction_id)
-        if first is None:
+        if transaction_id not in self._first:
             return "new"
+        first, _ = self._first[transaction_id]
         return "answered" if first == digest or not (first and digest) else "conflict"
 
+    def is_redelivery(self, transaction_id: str, offset: int) -> bool:
+        """Whether the purchase at this offset is the very one that was answered, rather than the shop's repeat."""
+        return transaction_id in self._first and self._first[transaction_id][1] == offset
+
     def __len__(self) -> int:
-        return len(self._digests)
+        return len(self._first)

@@ -48,12 +48,12 @@ from streams.fetching import PROMPT
 from streams.publish import Record, publish_all
 from streams.verdict_log import (
     DIGEST_HEADER,
-    SOURCE_HEADER,
     TRANSACTION_HEADER,
     Purchased,
     answered_before,
     header,
     purchases_before,
+    source_header,
 )
 
 log = structlog.get_logger()
@@ -169,7 +169,7 @@ class Worker:
                 continue  # it was dead-lettered when it was first read
             digest = digest_of(purchase)
             if not is_future(purchase, broker_ms * 1000) and seen.known(purchase.transaction_id, digest) == "new":
-                seen.add(purchase.transaction_id, digest)
+                seen.add(purchase.transaction_id, digest, offset)
                 self._own.remember(purchase, source_slot(TOPIC, partition), offset)
 
     # --------------------------------------------------------------------------------------------------- deciding
@@ -191,11 +191,18 @@ class Worker:
                 work.rejected.append((event, error))
                 continue
             if known == "answered":
-                metrics.DUPLICATES.inc()
+                self._leave_out(event, purchase, answered)
                 continue
-            answered.add(purchase.transaction_id, digest)
+            answered.add(purchase.transaction_id, digest, event.message.offset)
             work.purchases.append((event, purchase))
         return work
+
+    def _leave_out(self, event: Event, purchase: PurchaseRequested, answered: Answered) -> None:
+        """A purchase delivered again needs no second answer, but the store may not have it yet: it counts."""
+        if answered.is_redelivery(purchase.transaction_id, event.message.offset):
+            self._own.remember(purchase, source_slot(TOPIC, event.message.partition), event.message.offset)
+        else:
+            metrics.DUPLICATES.inc()
 
     async def _decide(self, work: Sorted, batch: Sequence[Event]) -> Answers:
         answers = Answers(batch, work.rejected)
@@ -300,7 +307,7 @@ class Worker:
         is_new = answered.known(transaction, b"") == "new" or error.reason == "unscorable"
         if not transaction or error.reason == "conflict" or not is_new:
             return
-        answered.add(transaction, b"")
+        answered.add(transaction, b"", event.message.offset)
         verdict = unreadable_verdict(transaction, _source(event), self._clock.now())
         record = Record(transaction.encode(), encode(verdict), _headers(_source(event), b""))
         answers.verdicts.setdefault(event.message.partition, []).append(record)
@@ -331,7 +338,7 @@ def _transaction_of(event: Event, error: InvalidMessage) -> str:
 
 
 def _headers(source: tuple[str, int, int], digest: bytes) -> tuple[tuple[str, bytes], ...]:
-    return (SOURCE_HEADER, f"{source[1]}:{source[2]}".encode()), (DIGEST_HEADER, digest)
+    return source_header(source[1], source[2]), (DIGEST_HEADER, digest)
 
 
 def _reasons(

@@ -49,7 +49,8 @@ def answered_before(settings: Settings, partition: int, broker_ms: int) -> Answe
         for message in _read(consumer, topic, partition, start, high):
             key = message.key()
             if key is not None:
-                answered.add(_text(key), header(message.headers(), DIGEST_HEADER))
+                headers = message.headers()
+                answered.add(_text(key), header(headers, DIGEST_HEADER), _offset(header(headers, SOURCE_HEADER)))
     except KafkaException as error:
         raise BrokerUnavailable(f"the verdict log of partition {partition} can't be read: {error}") from error
     finally:
@@ -81,6 +82,17 @@ def header(headers: object, name: str) -> bytes:
         if key == name:
             return value.encode() if isinstance(value, str) else bytes(value or b"")
     return b""
+
+
+def source_header(partition: int, offset: int) -> tuple[str, bytes]:
+    """Where the purchase of a verdict lies."""
+    return SOURCE_HEADER, f"{partition}:{offset}".encode()
+
+
+def _offset(source: bytes) -> int:
+    """The offset a source header tells; -1 where it is missing or of another's making."""
+    offset = source.rpartition(b":")[2]
+    return int(offset) if offset.isdigit() else -1
 
 
 def _text(key: bytes | str) -> str:

@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import pytest
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
 from redis import Redis
 
 from ibook import codec
@@ -180,6 +182,47 @@ def test_a_restarted_worker_counts_what_the_online_store_has_not_seen(
     attempts = evidence(shared_platform_settings)["unseen-after"].features[FEATURE_NAMES.index("card_attempts_1h")]
     workers["entities-to-features"].start()
     assert attempts == 6.0
+
+
+def test_answered_purchases_that_are_delivered_again_still_count(
+    shared_platform_settings: Settings, workers: Workers
+) -> None:
+    workers["entities-to-features"].kill()
+    before = [purchase(f"again-{i}", key="again") for i in range(5)]
+    publish(shared_platform_settings, before)
+    answered(shared_platform_settings, before)
+    workers["purchases-to-verdicts"].kill()
+    _rewind(shared_platform_settings, "again-0")  # as if it had been killed before its commit
+    workers["purchases-to-verdicts"].start()
+    after = purchase("again-after", key="again")
+    publish(shared_platform_settings, [after])
+    answered(shared_platform_settings, [after])
+    attempts = evidence(shared_platform_settings)["again-after"].features[FEATURE_NAMES.index("card_attempts_1h")]
+    workers["entities-to-features"].start()
+    assert attempts == 6.0
+    assert [len(verdicts(shared_platform_settings)[each.transaction_id]) for each in before] == [1] * 5
+
+
+def _rewind(settings: Settings, transaction_id: str) -> None:
+    """Commit the offset of a purchase for the verdict workers; waits until the dead one's session has expired."""
+    [(partition, offset)] = [
+        (partition, offset)
+        for partition, offset, _, value in read_all(settings, TICKET_PURCHASES.name)
+        if value and f'"transaction_id":"{transaction_id}"'.encode() in value
+    ]
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
+    place = ConsumerGroupTopicPartitions(
+        "purchases-to-verdicts", [TopicPartition(TICKET_PURCHASES.name, partition, offset)]
+    )
+
+    def _committed() -> bool:
+        try:
+            admin.alter_consumer_group_offsets([place])["purchases-to-verdicts"].result()
+        except KafkaException:
+            return False
+        return True
+
+    wait_until(_committed, 30, "the session of the killed worker to expire")
 
 
 def _count(settings: Settings, run: str) -> int:
