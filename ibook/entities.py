@@ -4,7 +4,10 @@ An update carries the facts of its message rather than finished measures: a feat
 that travels today can be computed from yesterday's updates.
 """
 
-from typing import Literal, get_args
+from collections.abc import Mapping
+from functools import lru_cache
+from ipaddress import ip_address, ip_network
+from typing import Any, Literal, get_args
 
 import msgspec
 from msgspec import Struct
@@ -12,9 +15,9 @@ from msgspec import Struct
 from ibook import messages as m
 from ibook.clock import to_us
 from ibook.errors import InvalidMessage
-from ibook.topics import FEATURE_SOURCES
+from ibook.topics import BY_NAME, FEATURE_SOURCES, FRAUD_EVIDENCE
 
-EntityName = Literal["user", "card", "device", "event"]
+EntityName = Literal["user", "card", "device", "ip", "subnet", "bin", "event", "promoter"]
 ENTITIES: tuple[EntityName, ...] = get_args(EntityName)
 SOURCE_INDEX = {topic.name: index for index, topic in enumerate(FEATURE_SOURCES)}
 MAX_PARTITIONS = 1024
@@ -22,7 +25,29 @@ MAX_PARTITIONS = 1024
 FUTURE_TOLERANCE_US = 5 * 60 * 1_000_000
 """How far ahead of the broker's clock a message may claim to have happened."""
 
-Source = m.TicketActivity | m.PurchaseRequested | m.PaymentOutcome | m.FraudLabel | m.InventoryChanged
+Source = m.TicketActivity | m.PurchaseRequested | m.PaymentOutcome | m.FraudLabel | m.InventoryChanged | m.PastScore
+
+ROUTES: Mapping[str, tuple[EntityName, ...]] = {
+    "purchase": ENTITIES,
+    "authorised": ("card",),
+    "declined": ("user", "card", "device", "ip", "subnet", "bin", "event"),
+    "settled": ("user", "card", "event", "promoter"),
+    "refunded": ("user", "card", "event", "promoter"),
+    "fraud": ("user", "card", "device", "ip", "bin", "event", "promoter"),
+    "cleared": ("user", "card", "device", "ip", "bin", "event", "promoter"),
+    "view": ("user", "device", "event"),
+    "hold": ("user", "device", "ip", "event"),
+    "release": ("user", "device", "ip", "event"),
+    "login": ("user", "device", "ip"),
+    "login_failed": ("user", "device", "ip", "subnet"),
+    "account_opened": ("user", "device", "ip", "subnet"),
+    "account_changed": ("user", "device", "ip"),
+    "transfer": ("user", "device", "event"),
+    "inventory": ("event", "promoter"),
+    "scored": ("user",),
+    "not_scored": (),
+}
+"""Kind of fact -> the entities that hear of it. Wider than today's features need; what is not sent is not archived."""
 
 
 class Fact(Struct, frozen=True, array_like=True, gc=False):
@@ -33,17 +58,19 @@ class Fact(Struct, frozen=True, array_like=True, gc=False):
     occurred_us: int
     numbers: dict[str, int]
     ids: dict[str, str]
-    """Ids that distinct counts look at."""
+    """Ids that distinct counts look at; those of entities are their keys."""
 
 
 class EntityUpdate(Struct, frozen=True, array_like=True, gc=False):
-    """One fact for one entity, with the position of the message it came from."""
+    """One fact for the entities whose states lie in one partition, with the position of the message it came from."""
 
-    entity: EntityName
-    key: str
     source: int
     """`source_slot` of topic and partition."""
     offset: int
+    broker_ms: int
+    """When the broker took the message."""
+    entities: list[EntityName]
+    """Their keys are `fact.ids`."""
     fact: Fact
 
 
@@ -93,9 +120,35 @@ def source_of(slot: int) -> tuple[str, int]:
     return FEATURE_SOURCES[slot // MAX_PARTITIONS].name, slot % MAX_PARTITIONS
 
 
+def source_message(topic: str) -> Any:
+    """The type that the features decode a source topic's values to."""
+    return m.PastScore if topic == FRAUD_EVIDENCE.name else BY_NAME[topic].message
+
+
 def is_future(message: m.Message, broker_us: int) -> bool:
     """Whether a message claims to have happened later than the broker received it, beyond any clock skew."""
     return to_us(message.occurred_at) > broker_us + FUTURE_TOLERANCE_US
+
+
+@lru_cache(maxsize=65_536)
+def subnet_of(ip: str) -> str | None:
+    """The network an address is rented out in: /24 for IPv4, /48 for IPv6; None when it is no address.
+
+    >>> subnet_of("192.0.2.77"), subnet_of("2001:db8:1:2::3"), subnet_of("proxy-7")
+    ('192.0.2.0/24', '2001:db8:1::/48', None)
+    """
+    try:
+        address = ip_address(ip)
+    except ValueError:
+        return None
+    return str(ip_network(f"{address}/{24 if address.version == 4 else 48}", strict=False))
+
+
+def update_of(message: Source, source: int, offset: int, broker_ms: int) -> EntityUpdate:
+    """The update of every entity that a message touches."""
+    fact = fact_of(message)
+    touched = [entity for entity in ROUTES[fact.kind] if entity in fact.ids]
+    return EntityUpdate(source, offset, broker_ms, touched, fact)
 
 
 def fact_of(message: Source) -> Fact:
@@ -104,27 +157,19 @@ def fact_of(message: Source) -> Fact:
     return Fact(kind, message.message_id, to_us(message.occurred_at), numbers, _ids(message))
 
 
-def updates_of(message: Source, source: int, offset: int) -> list[EntityUpdate]:
-    """One update for each entity the message touches.
-
-    A user's inventory of ids is read off the fact, so each update repeats it; that is what makes a group of
-    updates for one partition self-contained.
-    """
-    fact = fact_of(message)
-    return [
-        EntityUpdate(entity, key, source, offset, fact)
-        for entity in ENTITIES
-        if (key := fact.ids.get(entity)) is not None
-    ]
+_ID_FIELDS = {
+    "user": "user_id", "card": "card_id", "device": "device_id", "ip": "ip", "bin": "bin", "event": "event_id",
+    "promoter": "promoter_id", "category": "category", "ticket_type": "ticket_type", "email_domain": "email_domain",
+    "card_country": "card_country", "ip_country": "ip_country",
+}  # fmt: skip
 
 
 def _ids(message: Source) -> dict[str, str]:
-    ids: dict[str, str] = {}
-    for entity, field in (("user", "user_id"), ("card", "card_id"), ("device", "device_id"), ("event", "event_id")):
-        value = getattr(message, field, None)
-        if value is not None:
-            ids[entity] = value
-    return ids
+    if isinstance(message, m.PastScore):
+        return {"user": message.purchase.user_id} if message.purchase else {}
+    ids = {name: value for name, field in _ID_FIELDS.items() if (value := getattr(message, field, None)) is not None}
+    subnet = subnet_of(ids["ip"]) if "ip" in ids else None
+    return ids if subnet is None else {**ids, "subnet": subnet}
 
 
 _CHANGE_KINDS = {"opened": "account_opened", "email": "account_changed", "password": "account_changed",
@@ -133,14 +178,19 @@ _CHANGE_KINDS = {"opened": "account_opened", "email": "account_changed", "passwo
 
 def _kind_and_numbers(message: Source) -> tuple[str, dict[str, int]]:
     match message:
-        case m.PurchaseRequested():
-            return "purchase", {"amount_minor": message.amount_minor, "n_tickets": message.n_tickets}
-        case m.PaymentOutcome():
-            return message.status, {"amount_minor": message.amount_minor, "n_tickets": message.n_tickets}
+        case m.PurchaseRequested() | m.PaymentOutcome():
+            kind = "purchase" if isinstance(message, m.PurchaseRequested) else message.status
+            return kind, {"amount_minor": message.amount_minor, "n_tickets": message.n_tickets}
         case m.FraudLabel():
-            return ("fraud" if message.is_fraud else "cleared"), {}
+            return ("fraud" if message.is_fraud else "cleared"), {
+                "amount_minor": message.amount_minor, "delay_seconds": _seconds(message),
+            }  # fmt: skip
         case m.InventoryChanged():
-            return "inventory", {"capacity": message.capacity, "remaining": message.remaining}
+            sold = message.capacity - message.remaining
+            share = sold * 1000 // message.capacity if message.capacity else 0
+            return "inventory", {
+                "capacity": message.capacity, "remaining": message.remaining, "sold_permille": share,
+            }  # fmt: skip
         case m.EventViewed():
             return "view", {}
         case m.SeatsHeld():
@@ -153,3 +203,12 @@ def _kind_and_numbers(message: Source) -> tuple[str, dict[str, int]]:
             return _CHANGE_KINDS[message.change], {}
         case m.TicketsTransferred():
             return "transfer", {"n_tickets": message.n_tickets}
+        case m.PastScore():
+            if message.score is None:
+                return "not_scored", {}
+            return "scored", {"score_ppm": round(message.score * 1_000_000)}
+
+
+def _seconds(label: m.FraudLabel) -> int:
+    """How long after the purchase its label became known."""
+    return (to_us(label.occurred_at) - to_us(label.effective_at)) // 1_000_000

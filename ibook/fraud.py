@@ -112,17 +112,20 @@ def draw_of(key: str, seed: int) -> float:
 _OF_REQUEST = {
     "amount_minor": "amount", "n_tickets": "n_tickets", "amount_per_ticket_minor": "amount",
     "account_age_seconds": "account_age", "country_mismatch": "country_mismatch", "hour_of_day": "hour_of_day",
+    "days_to_event": "days_to_event", "price_over_list": "price_over_list",
 }  # fmt: skip
-REASONS: Mapping[str, str] = {feature.name: feature.why for feature in FEATURES} | {
+REASONS: Mapping[str, str] = {feature.name: feature.why for feature in FEATURES if feature.for_model} | {
     "amount": "The amount, in all or per ticket, is unlike an honest order's.",
     "n_tickets": "The number of tickets is unlike an honest order's.",
     "account_age": "New accounts carry more risk.",
     "country_mismatch": "Card and address are of different countries.",
     "hour_of_day": "The hour is unusual.",
+    "days_to_event": "Most fraud is for tonight.",
+    "price_over_list": "The price paid is unlike the list price.",
 }
 """The catalogue: reason code -> why it counts. A declared feature is its own code, all its windows together."""
 _CODES = tuple(REASONS)
-_CODE_OF = {name: feature.name for feature in FEATURES for name in feature.names()} | _OF_REQUEST
+_CODE_OF = {name: feature.name for feature in FEATURES if feature.for_model for name in feature.names()} | _OF_REQUEST
 _CODE_INDEX = np.array([_CODES.index(_CODE_OF.get(name, name)) for name in FEATURE_NAMES])
 
 

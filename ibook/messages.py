@@ -15,6 +15,9 @@ Time = Annotated[datetime, Meta(tz=True)]
 Minor = Annotated[int, Meta(ge=0, le=10**11)]
 """Money in minor units of its currency (ISO 4217)."""
 Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$")]
+Bin = Annotated[str, Meta(pattern="^[0-9]{6,8}$")]
+"""First digits of a card: the issuer."""
+Category = Literal["sports", "concerts", "family", "cultural"]
 Seats = Annotated[int, Meta(ge=0, le=1_000_000)]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Action = Literal["approve", "review", "challenge", "decline"]
@@ -86,7 +89,10 @@ TicketActivity = EventViewed | SeatsHeld | SeatsReleased | LoginAttempted | Acco
 
 # ------------------------------------------------------------------------- ticket-purchases and what follows from them
 class Order(Message, frozen=True, kw_only=True):
-    """The ids of a purchase. What follows it repeats them, so nobody needs a join to count it."""
+    """The ids of a purchase. What follows it repeats them, so nobody needs a join to count it.
+
+    The shop knows promoter and category of what it sells; without them nothing is counted for them.
+    """
 
     transaction_id: Id
     user_id: Id
@@ -99,6 +105,8 @@ class Order(Message, frozen=True, kw_only=True):
     n_tickets: Annotated[int, Meta(ge=1, le=1000)]
     quote_id: Id | None = None
     """The price quote it was bought at, if there was one."""
+    promoter_id: Id | None = None
+    category: Category | None = None
 
 
 class PurchaseRequested(Order, frozen=True, kw_only=True, tag="purchase_requested.v1"):
@@ -108,18 +116,22 @@ class PurchaseRequested(Order, frozen=True, kw_only=True, tag="purchase_requeste
     """
 
     ticket_type: Id
-    bin: Annotated[str, Meta(pattern="^[0-9]{6,8}$")]
-    """First digits of the card: the issuer."""
+    bin: Bin
     card_country: Annotated[str, Meta(pattern="^[A-Z]{2}$")]
     ip_country: Annotated[str, Meta(pattern="^[A-Z]{2}$")]
     email_domain: Id
     account_opened_at: Time
+    starts_at: Time | None = None
+    """When the event begins."""
+    list_price_minor: Minor | None = None
+    """What one such ticket costs before any dynamic price."""
 
 
 class PaymentOutcome(Order, frozen=True, kw_only=True, tag="payment_outcome.v1"):
     """What the payment provider said. Topic `payment-outcomes`, key `transaction_id`."""
 
     status: Literal["authorised", "declined", "settled", "refunded"]
+    bin: Bin | None = None
     reason: str = ""
     """The provider's code when declined, the shop's when refunded."""
 
@@ -134,6 +146,7 @@ class FraudLabel(Order, frozen=True, kw_only=True, tag="fraud_label.v1"):
     source: Literal["chargeback", "early_warning", "review", "reversal"]
     is_fraud: bool
     effective_at: Time
+    bin: Bin | None = None
 
 
 # ------------------------------------------------------------------------------------------ event-listings, -inventory
@@ -156,7 +169,7 @@ class EventListed(Message, frozen=True, kw_only=True, tag="event_listed.v1"):
 
     event_id: Id
     name: str
-    category: Literal["sports", "concerts", "family", "cultural"]
+    category: Category
     promoter_id: Id
     venue: str
     capacity: Seats
@@ -172,6 +185,7 @@ class InventoryChanged(Message, frozen=True, kw_only=True, tag="inventory_change
     event_id: Id
     capacity: Seats
     remaining: Seats
+    promoter_id: Id | None = None
 
 
 # --------------------------------------------------------------------------------------- fraud-verdicts, fraud-evidence
@@ -202,6 +216,18 @@ class StatePosition(Struct, frozen=True, kw_only=True):
     """Last folded offset of `entity-updates`; -1 when the entity had no state."""
     folded: list[tuple[str, int, int, int, int]] = []
     """What the verdict worker folded on top: (topic, partition, first offset, last offset, how many)."""
+
+
+class PastScore(Message, frozen=True, kw_only=True, tag="verdict_evidence.v1"):
+    """What the features read of a `VerdictEvidence`: whose purchase got which score."""
+
+    class Buyer(Struct, frozen=True, kw_only=True):
+        """The purchase, as far as it is looked at."""
+
+        user_id: Id
+
+    purchase: Buyer | None
+    score: float | None
 
 
 class ReasonCode(Struct, frozen=True, kw_only=True):

@@ -21,9 +21,12 @@ UPDATES_SKIPPED = Counter(
     "ibook_entity_updates_skipped_total", "Entity updates left out: redelivered, repeated, late, future.", ["why"]
 )
 STATES_UNREADABLE = Counter(
-    "ibook_feature_states_unreadable_total",
-    "States read for a verdict that these features can't be read from.",
-    ["why"],
+    "ibook_feature_states_unreadable_total", "States read for a verdict that can't be read.", ["why"]
+)
+STATES_ADOPTED = Counter(
+    "ibook_feature_states_adopted_total",
+    "States of older declarations translated: when read for a verdict, or when next folded.",
+    ["when"],
 )
 STATES_PUSHED = Counter("ibook_feature_states_pushed_total", "States written to the online store.", ["entity"])
 PUSH_SECONDS = Histogram("ibook_feature_push_seconds", "One push to the online store.", buckets=LATENCY_BUCKETS)

@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 import msgspec
 
 from ibook import metrics
-from ibook.entities import EntityName, EntityUpdate, source_of, updates_of
-from ibook.features import ENTITY_FEATURES, keys_of
+from ibook.declarations import EntityFeatures
+from ibook.entities import EntityName, EntityUpdate, source_of, update_of
+from ibook.features import BUSY, ENTITY_FEATURES
 from ibook.messages import PurchaseRequested, StatePosition
+from ibook.partitioning import partition_of
+from ibook.running import RunningState
 from ibook.windows import Layout, WindowState, decode_state
 
 MAX_KEYS = 50_000
@@ -21,16 +24,18 @@ MAX_KEYS = 50_000
 MAX_PENDING = 300
 """Purchases of one entity remembered beyond its state, oldest forgotten first."""
 BUSY_PENDING, BUSY_REBASE_US = 32, 1_000_000
-"""An entity with more pending purchases than this takes over a newer state at most once a second.
+"""An entity with more pending purchases than this takes over a newer state at most once a second, and so does one that
+many buyers share (an event, a promoter, a BIN, a subnet): nobody need ask the store for it more often.
 
-Folding them again costs more the further the feature workers are behind, and would hold them up further.
+Folding pending purchases again costs more the further the feature workers are behind, and would hold them up further.
 """
 
 
 @dataclass
 class _Entity:
+    features: EntityFeatures
     base: bytes | None = None
-    state: WindowState | None = None
+    running: RunningState | None = None
     """The base with everything pending folded on top."""
     base_offset: int = -1
     rebased_us: int = 0
@@ -41,15 +46,15 @@ class _Entity:
 
     def fold(self, update: EntityUpdate) -> None:
         """Fold onto the state, and note it."""
-        if self.state is not None and ENTITY_FEATURES[update.entity].layout.fold(self.state, update):
+        if self.running is not None and self.running.fold(update) != "redelivered":
             first, _, count = self.folded.get(update.source, (update.offset, 0, 0))
             self.folded[update.source] = (first, update.offset, count + 1)
 
-    def is_current(self, base: bytes | None, now_us: int) -> bool:
-        """Whether the state may go on as it is."""
-        if self.state is None or self.base == base:
-            return self.state is not None
-        return len(self.pending) > BUSY_PENDING and now_us - self.rebased_us < BUSY_REBASE_US
+    def is_due(self, now_us: int) -> bool:
+        """Whether a newer state is to be taken over, if there is one."""
+        if self.running is None or now_us - self.rebased_us >= BUSY_REBASE_US:
+            return True
+        return len(self.pending) <= BUSY_PENDING and self.features.entity not in BUSY
 
 
 class OwnPurchases:
@@ -60,8 +65,9 @@ class OwnPurchases:
 
     def remember(self, purchase: PurchaseRequested, source: int, offset: int) -> None:
         """A purchase was read at this position; positions of one source must increase."""
-        for update in updates_of(purchase, source, offset):
-            entity = self._entity(update.entity, update.key)
+        update = update_of(purchase, source, offset, 0)
+        for name in update.entities:
+            entity = self._entity(name, update.fact.ids[name])
             entity.pending.append(update)
             entity.fold(update)
         while len(self._entities) > MAX_KEYS:
@@ -70,11 +76,13 @@ class OwnPurchases:
     def refresh(self, entity: EntityName, key: str, base: bytes | None, now_us: int) -> None:
         """The online store holds `base` for this entity now: drop what it has, fold the rest on top."""
         known = self._entity(entity, key)
-        if known.is_current(base, now_us):
+        if not known.is_due(now_us):
             return
-        layout = ENTITY_FEATURES[entity].layout
-        state = _decoded(base, layout)
-        known.base, known.state, known.base_offset, known.rebased_us = base, state, state.updates_offset, now_us
+        known.rebased_us = now_us
+        if known.running is not None and known.base == base:
+            return
+        state = _decoded(base, known.features.layout)
+        known.base, known.running, known.base_offset = base, RunningState(known.features, state), state.updates_offset
         pending = [update for update in known.pending if update.offset > state.positions.get(update.source, -1)]
         known.pending = deque(pending, maxlen=MAX_PENDING)
         known.folded = {}
@@ -84,39 +92,42 @@ class OwnPurchases:
     def keep(self, entity: EntityName, key: str) -> None:
         """The online store is away: go on with what is known, or with what was read here alone."""
         known = self._entity(entity, key)
-        if known.state is None:
+        if known.running is None:
             self.refresh(entity, key, None, 0)
 
-    def states(self, purchase: PurchaseRequested) -> dict[EntityName, WindowState | None]:
-        """The states of a purchase's entities with all that was remembered folded in; read them before the next."""
-        return {entity: self._entity(entity, key).state for entity, key in keys_of(purchase).items()}
+    def is_due(self, entity: EntityName, key: str, now_us: int) -> bool:
+        """Whether the online store is to be asked for this entity."""
+        return self._entity(entity, key).is_due(now_us)
 
-    def positions(
-        self, purchase: PurchaseRequested, updates_partition: Mapping[EntityName, int]
-    ) -> list[StatePosition]:
+    def compute(self, keys: Mapping[EntityName, str], as_of_us: int) -> dict[EntityName, list[float]]:
+        """The features of a purchase's entities, as of it, with all that was remembered folded in."""
+        found = {entity: self._entity(entity, key).running for entity, key in keys.items()}
+        return {entity: running.compute(as_of_us) for entity, running in found.items() if running is not None}
+
+    def positions(self, keys: Mapping[EntityName, str], partitions: int) -> list[StatePosition]:
         """For the evidence: which states these are, and what was folded on top."""
         return [
             StatePosition(
                 entity=entity,
                 key=key,
-                updates_partition=updates_partition[entity],
+                updates_partition=partition_of(f"{entity}:{key}", partitions),
                 updates_offset=self._entity(entity, key).base_offset,
                 folded=[(*source_of(source), *found) for source, found in self._entity(entity, key).folded.items()],
             )
-            for entity, key in keys_of(purchase).items()
+            for entity, key in keys.items()
         ]
 
     def _entity(self, entity: EntityName, key: str) -> _Entity:
         known = self._entities.get((entity, key))
         if known is None:
-            known = self._entities[entity, key] = _Entity()
+            known = self._entities[entity, key] = _Entity(ENTITY_FEATURES[entity])
         else:
             self._entities.move_to_end((entity, key))
         return known
 
 
 def _decoded(base: bytes | None, layout: Layout) -> WindowState:
-    """The stored state; an empty one where there is none, or none that these features can be read from."""
+    """The stored state in this layout; an empty one where there is none, or none that can be read."""
     if base is None:
         return layout.empty()
     try:
@@ -125,6 +136,5 @@ def _decoded(base: bytes | None, layout: Layout) -> WindowState:
         metrics.STATES_UNREADABLE.labels("malformed").inc()
         return layout.empty()
     if state.layout != layout.fingerprint:
-        metrics.STATES_UNREADABLE.labels("other_layout").inc()
-        return layout.empty()
-    return state
+        metrics.STATES_ADOPTED.labels("read").inc()
+    return layout.adopt(state)

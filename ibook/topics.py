@@ -63,11 +63,11 @@ EVENT_INVENTORY = Topic(
 )  # fmt: skip
 ENTITY_UPDATES = Topic(
     name="entity-updates", message=None, key="none, explicit partition of the entity", written_by="features",
-    read_by="features", retention_days=2,
+    read_by="features, archive", retention_days=2,
 )  # fmt: skip
 FRAUD_EVIDENCE = Topic(
     name="fraud-evidence", message=m.VerdictEvidence, key="transaction_id", written_by="verdicts",
-    read_by="cli", retention_days=400,
+    read_by="features (past scores), archive, cli", retention_days=400,
 )  # fmt: skip
 FRAUD_VERDICTS = Topic(
     name="fraud-verdicts", message=m.FraudVerdict, key="transaction_id, partition of the purchase",
@@ -101,7 +101,9 @@ TOPICS = (
 )  # fmt: skip
 BY_NAME = {topic.name: topic for topic in TOPICS}
 
-FEATURE_SOURCES = (TICKET_ACTIVITY, TICKET_PURCHASES, PAYMENT_OUTCOMES, FRAUD_LABELS, EVENT_INVENTORY)
+FEATURE_SOURCES = (
+    TICKET_ACTIVITY, TICKET_PURCHASES, PAYMENT_OUTCOMES, FRAUD_LABELS, EVENT_INVENTORY, FRAUD_EVIDENCE,
+)  # fmt: skip
 """What `activity_to_entities` reads. The order is part of the stored state: append, never reorder."""
 
 

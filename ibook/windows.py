@@ -2,8 +2,8 @@
 
 A state holds tiles of growing hop: the last minute in seconds, the last day in tiles of twenty minutes. A tile moves
 to the next level when it is older than that level's horizon, judged by the latest event time the state has seen; which
-tile a fact lands in therefore depends on the set of facts, not on their order. The tail of a window is rounded up to
-one hop, at most 1/60 of the window.
+tile a fact lands in therefore depends on the set of facts, not on their order. The last level is one tile for life.
+The tail of a window is rounded up to one hop.
 
 Everything here is pure, event time only, and integer: the same facts give the same bytes on any machine.
 """
@@ -12,65 +12,135 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Literal
+from typing import Literal, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from ibook.entities import EntityUpdate, Fact
 
+Value = TypeVar("Value")
+
 SECOND = 1_000_000
-HOPS_S = (1, 10, 60, 1200, 43200)
-"""Hop of each level in seconds; each divides the next."""
-WINDOWS_OF_LEVEL_S = (60, 600, 3600, 86400, 30 * 86400)
-"""Longest window each level serves: 60 hops, so that a window's tail is rounded by at most 1/60 of it."""
-HORIZONS_S = (90, 780, 4800, 36 * 3600, 31 * 86400)
-"""How old a tile of each level may grow: the longest window plus room for purchases that arrive late.
+DAY_S = 86400
+LIFETIME = 1 << 40
+"""A window in seconds, longer than any other: all that ever happened."""
 
-Each is a multiple of the next level's hop, so that a level ends where a tile of the next one does.
-"""
-
-_NEXT_HOPS_S = (*HOPS_S[1:], HOPS_S[-1])
-_CUTOFF_STEP_US = HOPS_S[1] * SECOND
-
-Operation = Literal["count", "sum", "max", "distinct", "last", "first_time", "last_time"]
-FoldResult = Literal["folded", "redelivered", "repeated"]
+Operation = Literal["count", "sum", "sum_squares", "min", "max", "distinct", "last", "last_time", "first_time"]
+FoldResult = Literal["folded", "late", "redelivered", "repeated"]
 RECENT_MESSAGES = 32
 DISTINCT_CAP = 32
-"""Distinct values kept per tile; from so many on the smallest hashes stay (a KMV sketch, independent of order)."""
+"""Distinct values kept per tile; from so many on the smallest hashes stay (a theta sketch, independent of order)."""
+MAX_SUM = (1 << 63) - 1
+"""Sums stay here when they get so large, rather than fail to be encoded."""
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """Per level: hop of its tiles, longest window it serves, and how old its tiles grow; all in seconds.
+
+    A horizon is the longest window plus room for what arrives late, and a multiple of the next level's hop, so that a
+    level ends where a tile of the next one does. Each hop divides the next.
+    """
+
+    name: str
+    hops_s: tuple[int, ...]
+    windows_s: tuple[int, ...]
+    horizons_s: tuple[int, ...]
+
+    def level_of(self, window_s: int) -> int:
+        """The finest level that serves a window of so many seconds; the level for life above all others.
+
+        >>> [FINE.level_of(window) for window in (5, 60, 600, 3600, 86400, LIFETIME)]
+        [0, 0, 1, 2, 3, 5]
+        """
+        return next((level for level, longest in enumerate(self.windows_s) if window_s <= longest), len(self.hops_s))
+
+    def hop_of(self, window_s: int) -> int:
+        """By how many seconds a window's tail may be rounded; 0 for life."""
+        level = self.level_of(window_s)
+        return self.hops_s[level] if level < len(self.hops_s) else 0
+
+
+_WINDOWS_S = (60, 600, 3600, DAY_S, 30 * DAY_S)
+FINE = Resolution(
+    "fine", (1, 10, 60, 1200, DAY_S // 2), _WINDOWS_S, (90, 780, 4800, 36 * 3600, 33 * DAY_S),
+)  # fmt: skip
+"""Hops of 1/60 of the window."""
+COARSE = Resolution(
+    "coarse", (5, 60, 300, 3600, DAY_S), _WINDOWS_S, (120, 900, 7200, 2 * DAY_S, 33 * DAY_S),
+)  # fmt: skip
+"""Hops of 1/10 to 1/30 of the window: for entities so busy that every tile is filled."""
+
+
+@dataclass(frozen=True)
+class Where:
+    """A condition on a number or an id of a fact; one that lacks it does not meet it."""
+
+    field: str
+    is_: Literal["<=", ">=", "=="]
+    value: int | str
+
+    def holds(self, fact: Fact) -> bool:
+        """Whether the fact meets the condition."""
+        found: int | str | None = fact.numbers.get(self.field, fact.ids.get(self.field))
+        if found is None or isinstance(found, str) != isinstance(self.value, str):
+            return False
+        if self.is_ == "==":
+            return found == self.value
+        return found <= self.value if self.is_ == "<=" else found >= self.value  # type: ignore[operator]
 
 
 @dataclass(frozen=True)
 class Measure:
     """What a state keeps: an operation over facts of some kinds.
 
-    `field` is a number of the fact for sum, max and last, an id for distinct. `longest_s` is the longest window
-    that asks for it: older tiles drop it. Last, first_time and last_time are kept for life, outside the tiles.
+    `field` is a number of the fact for sums, extremes and last, an id for distinct. `longest_s` is the longest window
+    that asks for it: older tiles drop it. `first_time` is kept for life, outside the tiles.
     """
 
     operation: Operation
     kinds: frozenset[str]
     field: str = ""
+    where: tuple[Where, ...] = ()
     longest_s: int = 0
+
+    @property
+    def id(self) -> int:
+        """What it measures, as 32 bits that no other declaration changes; its windows are not part of it."""
+        described = (self.operation, sorted(self.kinds), self.field, [(w.field, w.is_, w.value) for w in self.where])
+        return hash32(repr(described))
+
+
+class Last(NamedTuple):
+    """The value of the latest fact; ties break by the hash of the message id."""
+
+    occurred_us: int
+    message_hash: int
+    value: int
 
 
 # gc=False on the structs below: they hold no cycles, and the collector need not visit tens of thousands of them.
 class Tile(Struct, array_like=True, gc=False):
-    """What happened in `[start, start + hop of level)`, seconds since the epoch."""
+    """What happened in `[start, start + hop of level)`, seconds since the epoch; the tile for life starts at 0."""
 
     start: int
     level: int
     numbers: dict[int, int]
-    """Measure index -> count, sum or maximum."""
+    """Measure index -> count, sum, extreme, or last time."""
     sets: dict[int, list[int]]
     """Measure index -> sorted 32-bit hashes."""
+    lasts: dict[int, Last]
 
 
 class WindowState(Struct, array_like=True, gc=False):
     """All that is known of one entity, up to a position in every source."""
 
     layout: int
-    """Fingerprint of the measures; a state of another layout is never misread."""
+    """Fingerprint of the layout; a state of another layout is translated, never misread."""
+    measures: dict[int, int]
+    """Id of each measure, in the order of its index -> longest window it was kept for."""
+    resolution: str
     stamp_us: int = 0
     """Event timestamp of the online store's row: strictly increasing, the same on every replay."""
     latest_us: int = 0
@@ -79,10 +149,10 @@ class WindowState(Struct, array_like=True, gc=False):
     """Offset in `entity-updates` up to which this state is the fold."""
     positions: dict[int, int] = {}
     """Source slot -> last folded offset."""
-    times_us: dict[int, int] = {}
-    """Measure index -> first or last time its kinds happened; kept for life."""
-    last_value: dict[int, tuple[int, str, int]] = {}
-    """Measure index -> (time, message id, value) of the latest fact: ties break by message id."""
+    first_us: dict[int, int] = {}
+    """Measure index -> when its kinds first happened."""
+    since_us: dict[int, int] = {}
+    """Measure index -> event time from which on it is complete; absent when it always was."""
     tiles: list[Tile] = []
     """Oldest first; older tiles are never finer than younger ones."""
 
@@ -122,42 +192,43 @@ def decode_stored(payload: bytes) -> StoredState:
     return _stored_decoder.decode(payload)
 
 
-def level_of(window_s: int) -> int:
-    """The finest level that serves a window of so many seconds.
-
-    >>> [level_of(w) for w in (60, 600, 3600, 86400)]
-    [0, 1, 2, 3]
-    """
-    for level, longest in enumerate(WINDOWS_OF_LEVEL_S):
-        if window_s <= longest:
-            return level
-    raise ValueError(f"windows are at most {WINDOWS_OF_LEVEL_S[-1]} s, not {window_s}")
-
-
 class Layout:
     """The measures of one entity, and the folding of facts into its states."""
 
-    def __init__(self, measures: Sequence[Measure], *, shortest_s: int) -> None:
+    def __init__(self, measures: Sequence[Measure], *, shortest_s: int, resolution: Resolution = FINE) -> None:
         """`shortest_s` is the shortest window anybody asks for: no tile is finer than it needs."""
         self.measures = tuple(measures)
-        self.first_level = level_of(shortest_s)
-        described = [(x.operation, sorted(x.kinds), x.field, x.longest_s) for x in measures]
-        identity = repr((described, self.first_level))
-        self.fingerprint = int.from_bytes(blake2b(identity.encode(), digest_size=4).digest(), "big")
-        self._by_kind: dict[str, list[tuple[int, Measure]]] = {}
+        self.resolution = resolution
+        self.first_level = resolution.level_of(shortest_s)
+        self.longest_of = {measure.id: measure.longest_s for measure in measures}
+        identity = repr((self.longest_of, self.first_level, resolution.name))
+        self.fingerprint = hash32(identity)
+        self.hops_s = (*resolution.hops_s, 1)
+        """Hop of each level; the tile for life, at 0, ends before any other window begins."""
+        self._max_level = [self._level_kept(measure) for measure in measures]
+        self.last_level = max(self._max_level, default=-1)
+        self._cutoff_step_us = resolution.hops_s[1] * SECOND
+        self._tiled: dict[str, list[tuple[int, Measure]]] = {}
+        self._first: dict[str, list[int]] = {}
         for index, measure in enumerate(measures):
             for kind in sorted(measure.kinds):
-                self._by_kind.setdefault(kind, []).append((index, measure))
-        windows = [measure.longest_s for measure in measures if measure.longest_s]
-        self.last_level = max((level_of(window) for window in windows), default=0)
-        self._max_level = [level_of(x.longest_s) if x.longest_s else -1 for x in measures]
+                if measure.operation == "first_time":
+                    self._first.setdefault(kind, []).append(index)
+                else:
+                    self._tiled.setdefault(kind, []).append((index, measure))
+
+    def _level_kept(self, measure: Measure) -> int:
+        if measure.operation == "first_time":
+            return -1
+        return max(self.first_level, self.resolution.level_of(measure.longest_s))
 
     def empty(self) -> WindowState:
         """The state of an entity nothing is known of."""
         return WindowState(
-            self.fingerprint, positions={}, times_us={}, last_value={}, tiles=[],
+            self.fingerprint, self.longest_of, self.resolution.name, positions={}, first_us={}, since_us={}, tiles=[],
         )  # fmt: skip
 
+    # --------------------------------------------------------------------------------------------------- folding
     def fold_stored(self, stored: StoredState, update: EntityUpdate) -> FoldResult:
         """Fold an update in place unless it was seen: at this position, or as a message the shop sent twice."""
         state = stored.state
@@ -167,100 +238,198 @@ class Layout:
         if known in stored.recent:
             self.skip(state, update)
             return "repeated"
-        stored.recent = [*stored.recent[1 - RECENT_MESSAGES :], known]
-        self.fold(state, update)
-        return "folded"
+        stored.recent.append(known)
+        del stored.recent[:-RECENT_MESSAGES]
+        return self.fold(state, update)
 
-    def fold(self, state: WindowState, update: EntityUpdate) -> bool:
-        """Fold an update into a state, in place. False when the state had it already (a redelivery)."""
-        if update.offset <= state.positions.get(update.source, -1):
-            return False
-        state.positions[update.source] = update.offset
-        state.stamp_us = max(state.stamp_us + 1, update.fact.occurred_us)
-        self._fold_fact(state, update.fact)
-        return True
+    def fold(self, state: WindowState, update: EntityUpdate) -> FoldResult:
+        """Fold an update into a state, in place, unless the state had it already (a redelivery)."""
+        source, offset, fact = update.source, update.offset, update.fact
+        if offset <= state.positions.get(source, -1):
+            return "redelivered"
+        state.positions[source] = offset
+        state.stamp_us = max(state.stamp_us + 1, fact.occurred_us)
+        return "folded" if self.fold_fact(state, fact) else "late"
 
     def skip(self, state: WindowState, update: EntityUpdate) -> None:
         """Move past an update without counting it: its message was counted at another position."""
         state.positions[update.source] = max(state.positions.get(update.source, -1), update.offset)
         state.stamp_us += 1
 
-    def _fold_fact(self, state: WindowState, fact: Fact) -> None:
-        measures = self._by_kind.get(fact.kind)
+    def fold_fact(self, state: WindowState, fact: Fact) -> bool:
+        """Count a fact, in place. False when it is older than every window that asks for its kind."""
+        us, kind = fact.occurred_us, fact.kind
+        for index in self._first.get(kind, ()):
+            state.first_us[index] = min(us, state.first_us.get(index, us))
+        measures = self._tiled.get(kind)
         if not measures:
-            return
-        us = fact.occurred_us
-        for index, measure in measures:
-            if measure.operation == "first_time":
-                state.times_us[index] = min(us, state.times_us.get(index, us))
-            elif measure.operation == "last_time":
-                state.times_us[index] = max(us, state.times_us.get(index, us))
-            elif measure.operation == "last":
-                candidate = (us, fact.message_id, fact.numbers[measure.field])
-                state.last_value[index] = max(candidate, state.last_value.get(index, candidate))
+            return True
         if us > state.latest_us:
-            moved = us // _CUTOFF_STEP_US != state.latest_us // _CUTOFF_STEP_US
+            moved = us // self._cutoff_step_us != state.latest_us // self._cutoff_step_us
             state.latest_us = us
             if moved and state.tiles:
                 self._age(state)
         level = self._level_for(state, us // SECOND)
-        counted = [(index, measure) for index, measure in measures if self._max_level[index] >= level]
-        if counted:
-            tile = _find_or_insert(state.tiles, us // SECOND // HOPS_S[level] * HOPS_S[level], level)
-            for index, measure in counted:
-                _add(tile, index, measure, fact)
+        if level > self.last_level:
+            return False
+        tile: Tile | None = None
+        for index, measure in measures:
+            if self._max_level[index] >= level:
+                tile = tile or _find_or_insert(state.tiles, self._start(us // SECOND, level), level)
+                if not measure.where or all(condition.holds(fact) for condition in measure.where):
+                    _add(tile, index, measure, fact)
+        return tile is not None
+
+    def _start(self, second: int, level: int) -> int:
+        """Start of the tile that holds a second."""
+        return second // self.hops_s[level] * self.hops_s[level] if level < len(self.resolution.hops_s) else 0
+
+    def _cutoffs(self, state: WindowState) -> tuple[int, ...]:
+        return _cutoffs(self.resolution, state.latest_us // self._cutoff_step_us)
 
     def _level_for(self, state: WindowState, second: int) -> int:
-        """The level whose tiles hold this event time; past `last_level` when every window has gone by."""
-        for level, cutoff in enumerate(_cutoffs(state.latest_us // _CUTOFF_STEP_US)):
+        """The level whose tiles hold this event time; the one for life when every window has gone by."""
+        for level, cutoff in enumerate(self._cutoffs(state)):
             if second >= cutoff:
                 return max(level, self.first_level)
-        return len(HOPS_S)
+        return len(self.resolution.hops_s)
 
     def _age(self, state: WindowState) -> None:
         """Move tiles that are older than their level's horizon to the next level, or out."""
-        cutoffs = _cutoffs(state.latest_us // _CUTOFF_STEP_US)
+        cutoffs = self._cutoffs(state)
+        if all(tile.level == len(cutoffs) or tile.start >= cutoffs[tile.level] for tile in state.tiles):
+            return
         kept: list[Tile] = []
         for tile in state.tiles:
             self._settle(tile, cutoffs)
             if tile.level > self.last_level:
                 continue
             if kept and kept[-1].start == tile.start and kept[-1].level == tile.level:
-                self._merge(kept[-1], tile)
-            elif tile.numbers or tile.sets:
+                self._merge_tile(kept[-1], tile)
+            elif tile.numbers or tile.sets or tile.lasts:
                 kept.append(tile)
         state.tiles = kept
 
     def _settle(self, tile: Tile, cutoffs: Sequence[int]) -> None:
         """Raise a tile to the level its age belongs to, dropping what no longer window asks for."""
-        while tile.level <= self.last_level and tile.start < cutoffs[tile.level]:
+        before = tile.level
+        while tile.level < len(cutoffs) and tile.start < cutoffs[tile.level]:
             tile.level += 1
-            tile.numbers = {i: v for i, v in tile.numbers.items() if self._max_level[i] >= tile.level}
-            tile.sets = {i: v for i, v in tile.sets.items() if self._max_level[i] >= tile.level}
-        if tile.level <= self.last_level:
-            tile.start = tile.start // HOPS_S[tile.level] * HOPS_S[tile.level]
+        if tile.level == before or tile.level > self.last_level:
+            return
+        kept = self._max_level
+        tile.numbers = {i: value for i, value in tile.numbers.items() if kept[i] >= tile.level}
+        tile.sets = {i: value for i, value in tile.sets.items() if kept[i] >= tile.level}
+        tile.lasts = {i: value for i, value in tile.lasts.items() if kept[i] >= tile.level}
+        tile.start = self._start(tile.start, tile.level)
 
-    def _merge(self, into: Tile, tile: Tile) -> None:
+    def _merge_tile(self, into: Tile, tile: Tile) -> None:
         for index, value in tile.numbers.items():
-            into.numbers[index] = _combine(self.measures[index], into.numbers.get(index), value)
+            into.numbers[index] = combine(self.measures[index].operation, into.numbers.get(index), value)
         for index, hashes in tile.sets.items():
             into.sets[index] = sorted({*into.sets.get(index, ()), *hashes})[:DISTINCT_CAP]
+        for index, last in tile.lasts.items():
+            into.lasts[index] = max(last, into.lasts.get(index, last))
+
+    # --------------------------------------------------------------------------------------- merging and translating
+    def merge(self, a: WindowState, b: WindowState) -> WindowState:
+        """The fold of both histories, which must have no message in common. Neither argument changes.
+
+        Its stamp is not that of any log: a merged state is for computing, not for pushing over another.
+        """
+        merged, other = decode_state(encode_state(self.adopt(a))), decode_state(encode_state(self.adopt(b)))
+        merged.latest_us = max(a.latest_us, b.latest_us)
+        merged.stamp_us = max(a.stamp_us, b.stamp_us)
+        merged.updates_offset = max(a.updates_offset, b.updates_offset)
+        for source, offset in b.positions.items():
+            merged.positions[source] = max(offset, merged.positions.get(source, offset))
+        for index, us in other.first_us.items():
+            merged.first_us[index] = min(us, merged.first_us.get(index, us))
+        for index, us in other.since_us.items():
+            merged.since_us[index] = max(us, merged.since_us.get(index, us))
+        # Finer before coarser among tiles of one start: aging then meets the ones it must join side by side.
+        merged.tiles = sorted([*merged.tiles, *other.tiles], key=lambda tile: (tile.start, tile.level))
+        self._join(merged)
+        return merged
+
+    def _join(self, state: WindowState) -> None:
+        """Settle tiles of two states and join those that became the same."""
+        cutoffs = self._cutoffs(state)
+        joined: dict[tuple[int, int], Tile] = {}
+        for tile in state.tiles:
+            self._settle(tile, cutoffs)
+            if tile.level > self.last_level or not (tile.numbers or tile.sets or tile.lasts):
+                continue
+            known = joined.setdefault((tile.start, tile.level), tile)
+            if known is not tile:
+                self._merge_tile(known, tile)
+        state.tiles = [joined[place] for place in sorted(joined)]
+
+    def adopt(self, state: WindowState) -> WindowState:
+        """The state in this layout: itself if it is, else a translation that keeps what both declare.
+
+        What is new here, or was kept for shorter windows, is complete only from some event time on: `since_us`.
+        """
+        if state.layout == self.fingerprint:
+            return state
+        adopted = self.empty()
+        adopted.stamp_us, adopted.latest_us = state.stamp_us, state.latest_us
+        adopted.updates_offset, adopted.positions = state.updates_offset, dict(state.positions)
+        if state.latest_us == 0:
+            return adopted
+        known = list(state.measures) if state.resolution == self.resolution.name else []
+        index_of = {old: self._index(id_) for old, id_ in enumerate(known) if id_ in self.longest_of}
+        adopted.since_us = self._since(state, index_of)
+        adopted.first_us = _renamed(state.first_us, index_of)
+        adopted.tiles = [
+            Tile(tile.start, tile.level, _renamed(tile.numbers, index_of), _renamed(tile.sets, index_of),
+                 _renamed(tile.lasts, index_of))
+            for tile in state.tiles
+        ]  # fmt: skip
+        self._join(adopted)
+        return adopted
+
+    def _index(self, id_: int) -> int:
+        return list(self.longest_of).index(id_)
+
+    def _since(self, state: WindowState, index_of: dict[int, int]) -> dict[int, int]:
+        """From when on each measure of this layout is complete, in a state of another."""
+        since = dict.fromkeys(range(len(self.measures)), state.latest_us + 1)
+        for (old, index), kept_s in zip(index_of.items(), _picked(state.measures, index_of), strict=True):
+            wanted_s = self.measures[index].longest_s
+            grown = state.latest_us - kept_s * SECOND if wanted_s > kept_s else 0
+            since[index] = max(grown, state.since_us.get(old, 0))
+        return {index: us for index, us in since.items() if us > 0}
+
+
+def _picked(measures: dict[int, int], index_of: dict[int, int]) -> list[int]:
+    longest = list(measures.values())
+    return [longest[old] for old in index_of]
+
+
+def _renamed(values: dict[int, Value], index_of: dict[int, int]) -> dict[int, Value]:
+    return {index_of[old]: value for old, value in values.items() if old in index_of}
 
 
 @lru_cache(maxsize=4096)
-def _cutoffs(step: int) -> tuple[int, ...]:
+def _cutoffs(resolution: Resolution, step: int) -> tuple[int, ...]:
     """Start of the oldest tile each level keeps, in seconds, aligned to the next level's hop.
 
-    `step` is the latest event time in steps of `_CUTOFF_STEP_US`: between two steps no cutoff moves.
+    `step` is the latest event time in steps of the second level's hop: between two steps no cutoff moves.
     """
-    latest_s = step * HOPS_S[1]
-    return tuple(latest_s // hop * hop - horizon for hop, horizon in zip(_NEXT_HOPS_S, HORIZONS_S, strict=True))
+    hops = resolution.hops_s
+    latest_s = step * hops[1]
+    aligned = (latest_s // hop * hop for hop in (*hops[1:], hops[-1]))
+    return tuple(start - horizon for start, horizon in zip(aligned, resolution.horizons_s, strict=True))
 
 
-def _combine(measure: Measure, old: int | None, new: int) -> int:
+def combine(operation: Operation, old: int | None, new: int) -> int:
+    """Two values of one measure as one."""
     if old is None:
         return new
-    return max(old, new) if measure.operation == "max" else old + new
+    if operation in ("max", "last_time"):
+        return max(old, new)
+    return min(old, new) if operation == "min" else min(old + new, MAX_SUM)
 
 
 def _find_or_insert(tiles: list[Tile], start: int, level: int) -> Tile:
@@ -269,25 +438,44 @@ def _find_or_insert(tiles: list[Tile], start: int, level: int) -> Tile:
         position -= 1
     if position and tiles[position - 1].start == start and tiles[position - 1].level == level:
         return tiles[position - 1]
-    tile = Tile(start, level, {}, {})
+    tile = Tile(start, level, {}, {}, {})
     tiles.insert(position, tile)
     return tile
 
 
 def _add(tile: Tile, index: int, measure: Measure, fact: Fact) -> None:
-    if measure.operation == "distinct":
-        value = fact.ids.get(measure.field)
-        if value is not None:
-            hashes = tile.sets.setdefault(index, [])
-            hashed = hash32(value)
-            if hashed not in hashes:
-                tile.sets[index] = sorted([*hashes, hashed])[:DISTINCT_CAP]
-    elif measure.operation == "count":
+    """Count a fact for one measure; a fact without the field is none of its business."""
+    operation = measure.operation
+    if operation == "count":
         tile.numbers[index] = tile.numbers.get(index, 0) + 1
-    elif measure.operation in ("sum", "max"):
-        tile.numbers[index] = _combine(measure, tile.numbers.get(index), fact.numbers[measure.field])
+        return
+    if operation == "last_time":
+        tile.numbers[index] = max(fact.occurred_us, tile.numbers.get(index, 0))
+        return
+    if operation == "distinct":
+        if (name := fact.ids.get(measure.field)) is not None:
+            _add_distinct(tile, index, hash32(name))
+        return
+    value = fact.numbers.get(measure.field)
+    if value is None:
+        return
+    if operation == "last":
+        last = Last(fact.occurred_us, hash32(fact.message_id), value)
+        tile.lasts[index] = max(last, tile.lasts.get(index, last))
+    else:
+        value = min(value * value, MAX_SUM) if operation == "sum_squares" else value
+        tile.numbers[index] = combine(operation, tile.numbers.get(index), value)
 
 
+def _add_distinct(tile: Tile, index: int, hashed: int) -> None:
+    hashes = tile.sets.get(index)
+    if hashes is None:
+        tile.sets[index] = [hashed]
+    elif hashed not in hashes:
+        tile.sets[index] = sorted([*hashes, hashed])[:DISTINCT_CAP]
+
+
+@lru_cache(maxsize=65_536)
 def hash32(value: str) -> int:
     """A fixed 32-bit hash: the same on any machine, unlike Python's own."""
     return int.from_bytes(blake2b(value.encode(), digest_size=4).digest(), "big")

@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Container, Mapping, Sequence
 
 import faust
+import msgspec
 import structlog
 from faust.types import TP, AppT
 
 from ibook import entities, metrics
 from ibook.clock import Clock, SystemClock, to_us
 from ibook.codec import decode
-from ibook.entities import EntityUpdate, EntityUpdates, Watermark
+from ibook.entities import EntityName, EntityUpdate, EntityUpdates, Watermark
 from ibook.errors import InvalidMessage
 from ibook.partitioning import partition_of
 from ibook.settings import Settings
@@ -67,22 +68,31 @@ def updates_by_partition(
     rejected: list[tuple[Event, InvalidMessage]] = []
     for event in events:
         try:
-            updates = _updates(event)
+            update = _update(event)
         except InvalidMessage as error:
             rejected.append((event, error))
             continue
-        for update in updates:
-            groups.setdefault(partition_of(f"{update.entity}:{update.key}", partitions), []).append(update)
+        for partition, names in _homes(update, partitions).items():
+            groups.setdefault(partition, []).append(msgspec.structs.replace(update, entities=names))
     return groups, rejected
 
 
-def _updates(event: Event) -> list[EntityUpdate]:
+def _homes(update: EntityUpdate, partitions: int) -> dict[int, list[EntityName]]:
+    """The entities of an update by the partition that holds their state."""
+    homes: dict[int, list[EntityName]] = {}
+    for entity in update.entities:
+        homes.setdefault(partition_of(f"{entity}:{update.fact.ids[entity]}", partitions), []).append(entity)
+    return homes
+
+
+def _update(event: Event) -> EntityUpdate:
     message = event.message
-    decoded: entities.Source = decode(message.value, BY_NAME[message.topic].message)
+    decoded: entities.Source = decode(message.value, entities.source_message(message.topic))
     if entities.is_future(decoded, int(message.timestamp * 1_000_000)):
         metrics.UPDATES_SKIPPED.labels("future").inc()
         raise InvalidMessage("future", f"occurred_at {decoded.occurred_at.isoformat()} is ahead of the broker's clock")
-    return entities.updates_of(decoded, entities.source_slot(message.topic, message.partition), message.offset)
+    slot = entities.source_slot(message.topic, message.partition)
+    return entities.update_of(decoded, slot, message.offset, int(message.timestamp * 1000))
 
 
 def _records(groups: Mapping[int, list[EntityUpdate]]) -> dict[int, list[Record]]:
@@ -106,7 +116,8 @@ async def send_batch(app: AppT, events: Sequence[Event], progress: Progress, par
     acknowledge(events)
     for updates in groups.values():
         for update in updates:
-            metrics.UPDATES_SENT.labels(update.entity).inc()
+            for entity in update.entities:
+                metrics.UPDATES_SENT.labels(entity).inc()
 
 
 def create(settings: Settings, clock: Clock | None = None) -> faust.App:

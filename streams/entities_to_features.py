@@ -15,12 +15,12 @@ from faust.types import TP, AppT
 from ibook import metrics
 from ibook.clock import Clock, SystemClock
 from ibook.edges.online_store import OnlineStore
-from ibook.entities import EntityName, EntityUpdates, unpack
+from ibook.entities import EntityName, EntityUpdate, EntityUpdates, unpack
 from ibook.errors import InvalidMessage
 from ibook.features import ENTITY_FEATURES
 from ibook.settings import Settings
 from ibook.topics import ENTITY_UPDATES
-from ibook.windows import StoredState, decode_stored, encode_stored
+from ibook.windows import FoldResult, StoredState, decode_stored, encode_stored
 from streams.app import Event, Stream, assigned_partitions, create_app, every, raw_topic
 from streams.batches import each_batch
 from streams.push import FLUSH_SECONDS, Pusher
@@ -41,24 +41,29 @@ class Fold:
     stored: dict[bytes, StoredState] = field(default_factory=dict)
     entities: dict[bytes, tuple[EntityName, str]] = field(default_factory=dict)
 
+    def update(self, entity: EntityName, update: EntityUpdate, offset: int, table: "StateReader") -> FoldResult:
+        """Fold an update of the record at `offset` into one of its entities."""
+        name = update.fact.ids[entity]
+        key = f"{entity}:{name}".encode()
+        stored = self.stored.get(key)
+        if stored is None:
+            stored = self.stored[key] = _load(table(key), entity)
+            self.entities[key] = (entity, name)
+        stored.state.updates_offset = max(stored.state.updates_offset, offset)
+        return ENTITY_FEATURES[entity].layout.fold_stored(stored, update)
+
 
 def fold_records(records: Sequence[tuple[int, EntityUpdates]], table: "StateReader") -> Fold:
     """Fold records of one partition, (offset, updates) in order, over what the table holds."""
     fold = Fold()
     for offset, record in records:
         for update in record.updates:
-            layout = ENTITY_FEATURES[update.entity].layout
-            key = f"{update.entity}:{update.key}".encode()
-            stored = fold.stored.get(key)
-            if stored is None:
-                stored = fold.stored[key] = _load(table(key), update.entity)
-                fold.entities[key] = (update.entity, update.key)
-            result = layout.fold_stored(stored, update)
-            stored.state.updates_offset = max(stored.state.updates_offset, offset)
-            if result == "folded":
-                metrics.UPDATES_FOLDED.labels(update.entity).inc()
-            else:
-                metrics.UPDATES_SKIPPED.labels(result).inc()
+            for entity in update.entities:
+                result = fold.update(entity, update, offset, table)
+                if result == "folded":
+                    metrics.UPDATES_FOLDED.labels(entity).inc()
+                else:
+                    metrics.UPDATES_SKIPPED.labels(result).inc()
     return fold
 
 
@@ -75,17 +80,14 @@ class StateReader:
 
 
 def _load(payload: bytes | None, entity: EntityName) -> StoredState:
-    """A stored state, or an empty one; a state of an older layout keeps its positions and starts its tiles anew."""
+    """A stored state, or an empty one; a state of older declarations keeps what these declare too."""
     layout = ENTITY_FEATURES[entity].layout
     if payload is None:
         return StoredState(layout.empty(), [])
     stored = decode_stored(payload)
     if stored.state.layout != layout.fingerprint:
-        fresh = layout.empty()
-        fresh.positions, fresh.stamp_us = stored.state.positions, stored.state.stamp_us
-        fresh.updates_offset = stored.state.updates_offset
-        metrics.UPDATES_SKIPPED.labels("older_layout").inc()
-        return StoredState(fresh, stored.recent)
+        metrics.STATES_ADOPTED.labels("folded").inc()
+        stored.state = layout.adopt(stored.state)
     return stored
 
 

@@ -22,12 +22,11 @@ from ibook.edges.champion import Champion, FraudModel
 from ibook.edges.online_store import OnlineStore
 from ibook.entities import ENTITIES, EntityName, is_future, source_slot
 from ibook.errors import FeatureUnavailable, InvalidMessage
-from ibook.features import keys_of, vector
+from ibook.features import keys_of, vector_of
 from ibook.fraud import Decision, VerdictPolicy, decide, load_policy, reasons
 from ibook.heartbeat import Heartbeat, offset_of
 from ibook.messages import Posture, PurchaseRequested, ReasonCode, StatePosition
 from ibook.own_purchases import OwnPurchases
-from ibook.partitioning import partition_of
 from ibook.settings import Settings
 from ibook.topics import FRAUD_EVIDENCE, FRAUD_VERDICTS, TICKET_PURCHASES
 from ibook.verdicts import (
@@ -235,11 +234,13 @@ class Worker:
 
     async def _read(self, purchases: Sequence[PurchaseRequested]) -> Reading | None:
         """Bring what is known of the purchases' entities up to date; None when the store does not answer."""
-        keys: dict[EntityName, list[str]] = {entity: [] for entity in ENTITIES}
+        now_us = to_us(self._clock.now())
+        keys: dict[EntityName, dict[str, None]] = {entity: {} for entity in ENTITIES}
         for purchase in purchases:
             for entity, key in keys_of(purchase).items():
-                keys[entity].append(key)
-        unique = {entity: list(dict.fromkeys(found)) for entity, found in keys.items()}
+                if key not in keys[entity] and self._own.is_due(entity, key, now_us):
+                    keys[entity][key] = None
+        unique = {entity: list(found) for entity, found in keys.items()}
         try:
             reading = await self._reader.read(unique)
         except FeatureUnavailable:
@@ -248,7 +249,6 @@ class Worker:
                     self._own.keep(entity, key)
             return None
         self._reader.recovered()
-        now_us = to_us(self._clock.now())
         for entity, wanted in unique.items():
             for key, base in zip(wanted, reading.states[entity], strict=True):
                 self._own.refresh(entity, key, base, now_us)
@@ -283,7 +283,9 @@ class Worker:
         for event, purchase in work.purchases:
             try:
                 self._own.remember(purchase, source_slot(TOPIC, event.message.partition), event.message.offset)
-                row, positions = vector(purchase, self._own.states(purchase)), self._positions(purchase)
+                keys = keys_of(purchase)
+                row = vector_of(purchase, self._own.compute(keys, to_us(purchase.occurred_at)))
+                positions = self._own.positions(keys, self._settings.partitions)
             except Exception as error:  # a bug, and no reason to stop answering everybody else
                 log.exception("a purchase could not be scored", transaction=purchase.transaction_id)
                 work.rejected.append((event, InvalidMessage("unscorable", repr(error))))
@@ -292,13 +294,6 @@ class Worker:
             rows.append(row)
             states.append(positions)
         return purchases, rows, states
-
-    def _positions(self, purchase: PurchaseRequested) -> list[StatePosition]:
-        partitions = {
-            entity: partition_of(f"{entity}:{key}", self._settings.partitions)
-            for entity, key in keys_of(purchase).items()
-        }
-        return self._own.positions(purchase, partitions)
 
     def _answer_unreadable(self, event: Event, error: InvalidMessage, answers: Answers) -> None:
         """A purchase nobody can read still gets an answer, when its header says which transaction it is."""

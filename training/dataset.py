@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ibook.clock import to_us
-from ibook.entities import EntityName, Source, source_slot, updates_of
+from ibook.entities import EntityName, Source, source_slot, update_of
 from ibook.features import ENTITY_FEATURES, FEATURE_NAMES, keys_of, vector
 from ibook.messages import FraudLabel, PaymentOutcome, PurchaseRequested
 from ibook.topics import FEATURE_SOURCES
@@ -63,11 +63,13 @@ def replay(history: Iterable[Recorded]) -> Iterator[Row]:
     for recorded in history:
         offset = offsets[recorded.topic]
         offsets[recorded.topic] += 1
-        for update in updates_of(recorded.message, source_slot(recorded.topic, 0), offset):
-            state = states.get((update.entity, update.key))
+        update = update_of(recorded.message, source_slot(recorded.topic, 0), offset, 0)
+        for entity in update.entities:
+            key = update.fact.ids[entity]
+            state = states.get((entity, key))
             if state is None:
-                state = states[update.entity, update.key] = layouts[update.entity].empty()
-            layouts[update.entity].fold(state, update)
+                state = states[entity, key] = layouts[entity].empty()
+            layouts[entity].fold(state, update)
         if isinstance(recorded.message, PurchaseRequested):
             keys = keys_of(recorded.message)
             yield recorded.message, vector(recorded.message, {e: states.get((e, key)) for e, key in keys.items()})

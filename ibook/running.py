@@ -1,0 +1,100 @@
+"""A state that is folded into and read again and again, as a busy event's is for every purchase.
+
+What no longer changes within a second is added up once: facts arrive in the youngest tiles, so the sums over the older
+ones stay. All sums are integers and all joins free of order, so the features are those of a full computation, bit by
+bit.
+"""
+
+from dataclasses import dataclass
+
+from ibook.declarations import EntityFeatures, Pass, Totals, Walk
+from ibook.entities import EntityUpdate
+from ibook.windows import SECOND, FoldResult, Tile, WindowState
+
+WORTH_TILES = 12
+"""With fewer tiles a full computation is as fast."""
+KEPT_SECONDS = 3
+"""Purchases of a busy event come a little out of order: sums of so many instants are kept."""
+
+
+@dataclass(frozen=True)
+class _Older:
+    """Sums over the tiles that start before `young_s`, per pass and window."""
+
+    young_s: int
+    walks: list[dict[int, Walk]]
+
+
+class RunningState:
+    """A state of one entity, which must be of the layout of `features`; fold into it through here only."""
+
+    def __init__(self, features: EntityFeatures, state: WindowState) -> None:
+        self.state = state
+        self._features = features
+        self._older: dict[int, _Older] = {}
+
+    def fold(self, update: EntityUpdate) -> FoldResult:
+        """Fold an update in place, as `Layout.fold` does."""
+        tiles = self.state.tiles
+        result = self._features.layout.fold(self.state, update)
+        second = update.fact.occurred_us // SECOND
+        if self._older and (
+            self.state.tiles is not tiles or any(second < each.young_s for each in self._older.values())
+        ):
+            self._older.clear()
+        return result
+
+    def compute(self, as_of_us: int) -> list[float]:
+        """Every feature as of an instant, as `EntityFeatures.compute` gives them."""
+        features, state = self._features, self.state
+        if len(state.tiles) < WORTH_TILES or features.decayed:
+            return features.compute(state, as_of_us)
+        second = as_of_us // SECOND
+        older = self._older.get(second)
+        if older is None:
+            if len(self._older) == KEPT_SECONDS:
+                self._older.pop(next(iter(self._older)))
+            older = self._older[second] = self._add_older(second)
+        young = []
+        for tile in reversed(state.tiles):
+            if tile.start < older.young_s:
+                break
+            young.append(tile)
+        totals = [
+            self._join(each, walks, young, second - each.delay_s)
+            for each, walks in zip(features.passes, older.walks, strict=True)
+        ]
+        return features.finish(state, as_of_us, totals)
+
+    def _add_older(self, second: int) -> _Older:
+        layout = self._features.layout
+        hop = layout.hops_s[layout.first_level]
+        young_s = self.state.latest_us // SECOND // hop * hop - hop
+        tiles = [tile for tile in self.state.tiles if tile.start < young_s]
+        return _Older(young_s, [self._walks(each, tiles, second - each.delay_s) for each in self._features.passes])
+
+    def _walks(self, each: Pass, tiles: list[Tile], as_of_s: int) -> dict[int, Walk]:
+        walk, walks, hops = Walk(self._features.operations), {}, self._features.layout.hops_s
+        waiting = list(reversed(each.windows_s))
+        for tile in reversed(tiles):
+            if tile.start > as_of_s:
+                continue
+            while waiting and tile.start + hops[tile.level] <= as_of_s - waiting[-1]:
+                window = waiting.pop()
+                walks[window] = walk.copy(each.distinct[window])
+            if not waiting:
+                break
+            walk.add(tile)
+        return walks | {window: walk.copy(each.distinct[window]) for window in waiting}
+
+    def _join(self, each: Pass, walks: dict[int, Walk], young: list[Tile], as_of_s: int) -> dict[int, Totals]:
+        hops, found = self._features.layout.hops_s, {}
+        for window in each.windows_s:
+            walk = walks[window]
+            inside = [t for t in young if t.start <= as_of_s < t.start + hops[t.level] + window]
+            if inside:
+                walk = walk.copy(each.distinct[window])
+                for tile in inside:
+                    walk.add(tile)
+            found[window] = walk.totals(each.distinct[window])
+        return found
