@@ -21,7 +21,10 @@ DRAIN_SECONDS = 60.0
 
 
 def purchases(run: str, seed: int) -> Iterator[PurchaseRequested]:
-    """Endless purchases by 20,000 buyers over 40 events of unequal popularity; made anew when they are sent."""
+    """Endless purchases by 20,000 buyers over 40 events of unequal popularity; made anew when they are sent.
+
+    A buyer has an address and a card's BIN; addresses lie in some 2,000 networks, BINs are 150 as in the simulator.
+    """
     rng = Random(seed)
     opened = datetime.now(UTC) - timedelta(days=200)
     popularity = [1 / (rank + 1) for rank in range(EVENTS)]
@@ -31,10 +34,12 @@ def purchases(run: str, seed: int) -> Iterator[PurchaseRequested]:
         (event,) = rng.choices(range(EVENTS), popularity)
         yield PurchaseRequested(
             message_id=f"{run}-{number}", occurred_at=datetime.now(UTC), transaction_id=f"{run}-{number}",
-            user_id=f"user-{buyer}", card_id=f"card-{buyer}", device_id=f"device-{buyer}", ip="192.0.2.1",
-            event_id=f"event-{event}", amount_minor=n_tickets * rng.randrange(2000, 9000), currency="EUR",
-            n_tickets=n_tickets, ticket_type="standard", bin="411111", card_country="DE", ip_country="DE",
-            email_domain="example.org", account_opened_at=opened,
+            user_id=f"user-{buyer}", card_id=f"card-{buyer}", device_id=f"device-{buyer}",
+            ip=f"10.{buyer % 8}.{buyer // 80}.{buyer % 80}", event_id=f"event-{event}",
+            amount_minor=n_tickets * rng.randrange(2000, 9000), currency="EUR", n_tickets=n_tickets,
+            ticket_type="standard", bin=str(400_000 + buyer % 150), card_country="DE", ip_country="DE",
+            email_domain="example.org", account_opened_at=opened, promoter_id=f"promoter-{event % 10}",
+            category="concerts", starts_at=opened + timedelta(days=260), list_price_minor=5000,
         )  # fmt: skip
         number += 1
 

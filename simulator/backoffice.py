@@ -2,7 +2,7 @@
 
 from math import log
 from random import Random
-from typing import Literal
+from typing import Any, Literal
 
 from ibook import messages as m
 from ibook import topics
@@ -53,16 +53,15 @@ class BackOffice:
         source: Literal["chargeback", "early_warning", "review", "reversal"], is_fraud: bool,
     ) -> None:  # fmt: skip
         label = m.FraudLabel(
-            **self._feed.stamp(), **order_ids(request), amount_minor=request.amount_minor,
-            currency=request.currency, n_tickets=request.n_tickets, quote_id=request.quote_id, source=source,
-            is_fraud=is_fraud, effective_at=request.occurred_at,
+            **self._feed.stamp(), **what_was_ordered(request), source=source, is_fraud=is_fraud,
+            effective_at=request.occurred_at,
         )  # fmt: skip
         self._feed.send(topics.FRAUD_LABELS, request.transaction_id, label)
 
 
-def order_ids(order: m.Order) -> dict[str, str]:
-    """The ids that outcomes and labels repeat."""
-    return {
-        "transaction_id": order.transaction_id, "user_id": order.user_id, "card_id": order.card_id,
-        "device_id": order.device_id, "ip": order.ip, "event_id": order.event_id,
-    }  # fmt: skip
+REPEATED = (*(name for name in m.Order.__struct_fields__ if name not in m.Message.__struct_fields__), "bin")
+
+
+def what_was_ordered(purchase: m.PurchaseRequested) -> dict[str, Any]:
+    """What outcomes and labels repeat of their purchase."""
+    return {name: getattr(purchase, name) for name in REPEATED}

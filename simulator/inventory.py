@@ -13,6 +13,7 @@ class Inventory:
     def __init__(self, events: tuple[Event, ...], engine: Engine, feed: Feed, *, interval_seconds: float) -> None:
         self.remaining = {event.event_id: event.remaining for event in events}
         self._capacity = {event.event_id: event.capacity for event in events}
+        self._promoter = {event.event_id: event.promoter_id for event in events}
         self._engine = engine
         self._feed = feed
         self._interval_us = int(interval_seconds * SECOND_US)
@@ -36,7 +37,7 @@ class Inventory:
         self._announced_us[event_id] = self._engine.now_us
         message = m.InventoryChanged(
             **self._feed.stamp(), event_id=event_id, capacity=self._capacity[event_id],
-            remaining=self.remaining[event_id],
+            remaining=self.remaining[event_id], promoter_id=self._promoter[event_id],
         )  # fmt: skip
         self._feed.send(topics.EVENT_INVENTORY, event_id, message)
 

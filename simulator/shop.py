@@ -12,7 +12,7 @@ from typing import Literal
 from ibook import messages as m
 from ibook import topics
 from ibook.clock import from_us
-from simulator.backoffice import BackOffice, order_ids
+from simulator.backoffice import BackOffice, what_was_ordered
 from simulator.catalogue import CURRENCY, Event
 from simulator.engine import Await, Engine
 from simulator.feed import Feed
@@ -146,7 +146,9 @@ class Shop:
             amount_minor=intent.offer.price_minor * intent.n_tickets, currency=CURRENCY, n_tickets=intent.n_tickets,
             quote_id=intent.offer.quote_id, ticket_type=intent.ticket.name, bin=card.bin, card_country=card.country,
             ip_country=visitor.address.country, email_domain=visitor.user.email_domain,
-            account_opened_at=from_us(visitor.user.opened_us),
+            account_opened_at=from_us(visitor.user.opened_us), promoter_id=intent.event.promoter_id,
+            category=intent.event.category, starts_at=from_us(intent.event.starts_us),
+            list_price_minor=intent.ticket.list_price_minor,
         )  # fmt: skip
 
     def _lose_patience(self, purchase: Purchase) -> None:
@@ -244,8 +246,6 @@ class Shop:
     ) -> None:
         request = purchase.request
         outcome = m.PaymentOutcome(
-            **self._feed.stamp(), **order_ids(request), amount_minor=request.amount_minor,
-            currency=request.currency, n_tickets=request.n_tickets, quote_id=request.quote_id, status=status,
-            reason=reason,
-        )  # fmt: skip
+            **self._feed.stamp(), **what_was_ordered(request), status=status, reason=reason
+        )
         self._feed.send(topics.PAYMENT_OUTCOMES, request.transaction_id, outcome)
