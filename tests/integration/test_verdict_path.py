@@ -27,6 +27,7 @@ from tests.workers import WorkerProcess, environment, wait_until
 pytestmark = pytest.mark.timeout(240)
 
 Workers = dict[str, WorkerProcess]
+ATTEMPTS_24H = ENTITY_FEATURES["card"].names.index("card_attempts_24h")
 NAMES = ("activity-to-entities", "entities-to-features", "purchases-to-verdicts")
 
 
@@ -245,7 +246,7 @@ def test_killed_feature_workers_lose_and_double_no_update(shared_platform_settin
 
     def counted() -> float:
         state = _fold(shared_platform_settings, "card", "card-1")
-        return ENTITY_FEATURES["card"].compute(state.state, _later_us())[3]
+        return ENTITY_FEATURES["card"].compute(state.state, _later_us())[ATTEMPTS_24H]
 
     wait_until(lambda: counted() >= expected, 60, f"{expected} purchases of card-1 to be counted, now {counted()}")
     assert counted() == expected
@@ -259,7 +260,7 @@ def _updates(settings: Settings, entity: str, key: str) -> list[EntityUpdate]:
     found = []
     for _, _, _, value in sorted(read_all(settings, "entity-updates"), key=lambda row: (row[0], row[1])):
         record: EntityUpdates = unpack(value or b"")
-        found += [update for update in record.updates if (update.entity, update.key) == (entity, key)]
+        found += [u for u in record.updates if entity in u.entities and u.fact.ids[entity] == key]
     return found
 
 
