@@ -94,7 +94,9 @@ INT = st.integers(-(2**63), 2**63 - 1)
 FACT = st.builds(
     Fact, ID, ID, INT, st.dictionaries(ID, INT, max_size=3), st.dictionaries(ID, ID, max_size=3)
 )  # fmt: skip
-UPDATE = st.builds(entities.EntityUpdate, st.sampled_from(entities.ENTITIES), ID, INT, INT, FACT)
+UPDATE = st.builds(
+    entities.EntityUpdate, INT, INT, INT, st.lists(st.sampled_from(entities.ENTITIES), max_size=8, unique=True), FACT
+)  # fmt: skip
 UPDATES = st.builds(
     entities.EntityUpdates,
     st.lists(UPDATE, max_size=5),

@@ -84,9 +84,9 @@ def test_feature_sources_keep_their_places() -> None:
     """Stored states hold these numbers: append, never reorder."""
     assert list(SOURCE_INDEX.items()) == [
         ("ticket-activity", 0), ("ticket-purchases", 1), ("payment-outcomes", 2), ("fraud-labels", 3),
-        ("event-inventory", 4),
+        ("event-inventory", 4), ("fraud-evidence", 5),
     ]  # fmt: skip
-    assert all(topic.from_outside for topic in FEATURE_SOURCES)
+    assert [topic.name for topic in FEATURE_SOURCES if not topic.from_outside] == ["fraud-evidence"]
 
 
 def test_only_our_own_busiest_topic_is_not_json() -> None:

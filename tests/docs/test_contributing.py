@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from ibook import features
-from ibook.features import ENTITY_FEATURES, FEATURES, EntityFeatures, Feature
+from ibook.declarations import EntityFeatures, Feature
+from ibook.features import ENTITY_FEATURES, FEATURES
 from tests.docs.generated import ROOT
 from tests.docs.snippets import named_blocks
 
@@ -28,7 +29,8 @@ def test_test_of_the_new_feature_passes_with_the_diff(tmp_path: Path, monkeypatc
     added = "\n".join(line[1:] for line in diff() if line.startswith("+")).strip().rstrip(",")
     feature: Feature = eval(added, vars(features))
     assert feature.name not in {each.name for each in FEATURES}
-    monkeypatch.setitem(ENTITY_FEATURES, feature.entity, EntityFeatures(feature.entity, (*FEATURES, feature)))
+    entity = next(name for name in ENTITY_FEATURES if name == feature.entity)
+    monkeypatch.setitem(ENTITY_FEATURES, entity, EntityFeatures(entity, (*FEATURES, feature)))
     script = tmp_path / "test_user_holds.py"
     script.write_text(named_blocks(PAGE)[script.name])
     tests = [test for name, test in runpy.run_path(str(script)).items() if name.startswith("test_")]

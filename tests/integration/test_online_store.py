@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,18 @@ from ibook.edges.feast_apply import apply_feature_repo, repo_folder
 from ibook.edges.feast_config import yaml_path
 from ibook.edges.feast_import import import_feast
 from ibook.edges.online_store import OnlineStore
-from ibook.entities import ENTITIES, EntityName, updates_of
+from ibook.entities import ENTITIES, EntityName, update_of
 from ibook.errors import FeatureUnavailable
-from ibook.features import ENTITY_FEATURES, FEATURE_NAMES, RealtimeMetrics, keys_of, vector
+from ibook.features import (
+    ENTITY_FEATURES,
+    FEATURE_NAMES,
+    FEATURE_NAMES_HASH,
+    REQUEST_FEATURES,
+    RealtimeMetrics,
+    keys_of,
+    request_features,
+    vector,
+)
 from ibook.messages import PurchaseRequested
 from ibook.settings import Settings
 from ibook.windows import WindowState, encode_state
@@ -175,32 +184,52 @@ def feast_store(settings: Settings) -> Any:
 
 
 def purchase(index: int) -> PurchaseRequested:
+    """One of a series; every third names neither promoter nor start nor list price, and its address is no address."""
     occurred_at = datetime(2026, 3, 1, 12, 0, 0, 7, tzinfo=UTC) + timedelta(seconds=1.3) * index
+    bare = index % 3 == 0
     return PurchaseRequested(
         message_id=f"m{index}", occurred_at=occurred_at, transaction_id=f"t{index}", user_id=f"u{index % 3}",
-        card_id=f"c{index % 2}", device_id="d", ip="1.2.3.4", event_id=f"e{index % 4}", amount_minor=1_000 + 7 * index,
-        currency="EUR", n_tickets=1 + index % 3, ticket_type="seat", bin="123456", card_country="DE",
-        ip_country="FR" if index % 2 else "DE", email_domain="example.org",
+        card_id=f"c{index % 2}", device_id="d", ip="proxy" if bare else f"1.2.3.{index % 5}", event_id=f"e{index % 4}",
+        amount_minor=1_000 + 7 * index, currency="EUR", n_tickets=1 + index % 3, ticket_type="seat", bin="123456",
+        card_country="DE", ip_country="FR" if index % 2 else "DE", email_domain="example.org",
         account_opened_at=occurred_at - timedelta(days=index, microseconds=11),
+        promoter_id=None if bare else "p", starts_at=None if bare else occurred_at + timedelta(days=9, microseconds=3),
+        list_price_minor=None if bare else 900,
     )  # fmt: skip
 
 
 def fold(purchases: list[PurchaseRequested]) -> dict[EntityName, dict[str, WindowState]]:
     states: dict[EntityName, dict[str, WindowState]] = {entity: {} for entity in ENTITIES}
     for offset, bought in enumerate(purchases):
-        for update in updates_of(bought, 0, offset):
-            layout = ENTITY_FEATURES[update.entity].layout
-            layout.fold(states[update.entity].setdefault(update.key, layout.empty()), update)
+        update = update_of(bought, 0, offset, 0)
+        for entity in update.entities:
+            layout = ENTITY_FEATURES[entity].layout
+            layout.fold(states[entity].setdefault(update.fact.ids[entity], layout.empty()), update)
     return states
 
 
 def request_of(bought: PurchaseRequested) -> dict[str, Any]:
+    """What plain Feast wants to know of a purchase; a key it lacks is "", and a number 0."""
+    keys = keys_of(bought)
     return {
-        "card_id": bought.card_id, "device_id": bought.device_id, "user_id": bought.user_id,
-        "event_id": bought.event_id, "as_of": to_us(bought.occurred_at), "purchase_amount_minor": bought.amount_minor,
+        **{f"{entity}_id": keys.get(entity, "") for entity in ENTITIES},
+        "as_of": to_us(bought.occurred_at), "purchase_amount_minor": bought.amount_minor,
         "purchase_n_tickets": bought.n_tickets, "purchase_account_opened_us": to_us(bought.account_opened_at),
         "purchase_card_country": bought.card_country, "purchase_ip_country": bought.ip_country,
+        "purchase_starts_us": to_us(bought.starts_at) if bought.starts_at else 0,
+        "purchase_list_price_minor": bought.list_price_minor or 0,
     }  # fmt: skip
+
+
+def finished(bought: PurchaseRequested, known: Mapping[EntityName, WindowState | None]) -> dict[str, float]:
+    """Every feature by name, as the worker computes it and before it is cut to float32."""
+    as_of_us = to_us(bought.occurred_at)
+    of_entities = (
+        (name, value)
+        for entity, declared in ENTITY_FEATURES.items()
+        for name, value in zip(declared.names, declared.compute(known.get(entity), as_of_us), strict=True)
+    )
+    return {**dict(of_entities), **dict(zip(REQUEST_FEATURES, request_features(bought), strict=True))}
 
 
 def test_plain_feast_returns_the_numbers_of_the_fraud_model(store: OnlineStore, feast_store: Any) -> None:
@@ -210,14 +239,14 @@ def test_plain_feast_returns_the_numbers_of_the_fraud_model(store: OnlineStore, 
         store.write_states(entity, [(key, encode_state(state), state.stamp_us) for key, state in by_key.items()])
     asked = [*purchases[-5:], purchase(1_000)]  # the last one's event and users are known, long ago
 
-    service = feast_store.get_feature_service("fraud_v1")
+    service = feast_store.get_feature_service(f"fraud_{FEATURE_NAMES_HASH}")
     answer = feast_store.get_online_features(features=service, entity_rows=[request_of(b) for b in asked]).to_dict()
 
     for row, bought in enumerate(asked):
         known = {entity: states[entity].get(key) for entity, key in keys_of(bought).items()}
         values = [math.nan if (value := answer[name][row]) is None else value for name in FEATURE_NAMES]
-        finished = [x for e in ENTITY_FEATURES for x in ENTITY_FEATURES[e].compute(known[e], to_us(bought.occurred_at))]
-        assert repr(values[: len(finished)]) == repr(finished), "bit for bit, before the model's float32"
+        expected = finished(bought, known)
+        assert repr(values) == repr([expected[name] for name in FEATURE_NAMES]), "bit for bit, before float32"
         assert vector(bought, known).tobytes() == np.array(values, dtype=np.float32).tobytes()
 
 

@@ -10,6 +10,7 @@ from ibook.heartbeat import (
     offset_of,
     oldest,
 )
+from ibook.topics import FEATURE_SOURCES
 
 
 def test_no_heartbeat_while_a_source_is_unheard_of() -> None:
@@ -51,4 +52,4 @@ def test_position_is_what_every_heartbeat_has_reached() -> None:
 
 
 def test_every_partition_of_every_source_is_expected() -> None:
-    assert len(expected_sources(4)) == 4 * 5
+    assert len(expected_sources(4)) == 4 * len(FEATURE_SOURCES)

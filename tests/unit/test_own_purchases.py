@@ -3,16 +3,17 @@
 from datetime import UTC, datetime, timedelta
 
 from ibook.clock import to_us
-from ibook.entities import EntityName, source_slot, updates_of
+from ibook.entities import source_slot, update_of
 from ibook.features import ENTITY_FEATURES, keys_of
 from ibook.messages import PurchaseRequested, StatePosition
 from ibook.own_purchases import BUSY_PENDING, BUSY_REBASE_US, MAX_PENDING, OwnPurchases
+from ibook.partitioning import partition_of
 from ibook.windows import WindowState, encode_state
 from tests.traffic import purchase
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SOURCE = source_slot("ticket-purchases", 0)
-PARTITIONS: dict[EntityName, int] = {"user": 0, "card": 1, "device": 2, "event": 3}
+PARTITIONS = 4
 
 
 def bought(number: int) -> PurchaseRequested:
@@ -24,16 +25,13 @@ def state_after(count: int) -> bytes:
     layout = ENTITY_FEATURES["card"].layout
     state: WindowState = layout.empty()
     for number in range(count):
-        for update in updates_of(bought(number), SOURCE, number):
-            if update.entity == "card":
-                layout.fold(state, update)
+        layout.fold(state, update_of(bought(number), SOURCE, number, 0))
     state.updates_offset = 100 + count
     return encode_state(state)
 
 
 def attempts(own: OwnPurchases, latest: PurchaseRequested) -> float:
-    state = own.states(latest)["card"]
-    values = ENTITY_FEATURES["card"].compute(state, to_us(latest.occurred_at))
+    values = own.compute(keys_of(latest), to_us(latest.occurred_at))["card"]
     return dict(zip(ENTITY_FEATURES["card"].names, values, strict=True))["card_attempts_1h"]
 
 
@@ -64,7 +62,7 @@ def test_a_state_that_has_everything_is_not_folded_onto_again() -> None:
         own.remember(bought(number), SOURCE, number)
     refresh(own, bought(4), state_after(5))
     assert attempts(own, bought(4)) == 5
-    (card,) = [p for p in own.positions(bought(4), PARTITIONS) if p.entity == "card"]
+    (card,) = [p for p in own.positions(keys_of(bought(4)), PARTITIONS) if p.entity == "card"]
     assert (card.updates_offset, card.folded) == (105, [])
 
 
@@ -73,9 +71,9 @@ def test_positions_name_the_range_that_was_folded() -> None:
     refresh(own, bought(0), state_after(2))
     for number in range(2, 6):
         own.remember(bought(number), SOURCE, number)
-    (card,) = [p for p in own.positions(bought(5), PARTITIONS) if p.entity == "card"]
+    (card,) = [p for p in own.positions(keys_of(bought(5)), PARTITIONS) if p.entity == "card"]
     assert card.folded == [("ticket-purchases", 0, 2, 5, 4)]
-    assert (card.updates_partition, card.updates_offset) == (1, 102)
+    assert (card.updates_partition, card.updates_offset) == (partition_of("card:card-1", PARTITIONS), 102)
 
 
 def test_without_the_online_store_own_purchases_still_count() -> None:
@@ -94,7 +92,7 @@ def test_what_is_remembered_of_one_entity_is_bounded() -> None:
     for number in range(MAX_PENDING + 50):
         own.remember(bought(number), SOURCE, number)
     refresh(own, bought(0), None)
-    (card,) = [p for p in own.positions(bought(0), PARTITIONS) if p.entity == "card"]
+    (card,) = [p for p in own.positions(keys_of(bought(0)), PARTITIONS) if p.entity == "card"]
     assert card.folded == [("ticket-purchases", 0, 50, MAX_PENDING + 49, MAX_PENDING)]
 
 
@@ -106,7 +104,7 @@ def test_a_busy_entity_takes_over_a_newer_state_once_a_second_and_misses_nothing
     latest = bought(BUSY_PENDING + 9)
 
     def card() -> StatePosition:
-        return next(p for p in own.positions(latest, PARTITIONS) if p.entity == "card")
+        return next(p for p in own.positions(keys_of(latest), PARTITIONS) if p.entity == "card")
 
     refresh(own, latest, state_after(5), BUSY_REBASE_US - 1)
     assert (card().updates_offset, attempts(own, latest)) == (-1, BUSY_PENDING + 10)
@@ -121,8 +119,5 @@ def test_folding_onto_states_gives_the_features_of_a_complete_state() -> None:
     for number in range(3, 8):
         behind.remember(bought(number), SOURCE, number)
     refresh(complete, bought(7), state_after(8))
-    as_of = to_us(bought(7).occurred_at)
-    card = ENTITY_FEATURES["card"]
-    assert card.compute(behind.states(bought(7))["card"], as_of) == card.compute(
-        complete.states(bought(7))["card"], as_of
-    )
+    keys, as_of = keys_of(bought(7)), to_us(bought(7).occurred_at)
+    assert repr(behind.compute(keys, as_of)["card"]) == repr(complete.compute(keys, as_of)["card"])

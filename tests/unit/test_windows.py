@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ibook.declarations import DAY, HOUR, MINUTE, TEN_MINUTES
 from ibook.entities import EntityName, EntityUpdate, Fact
-from ibook.features import DAY, ENTITY_FEATURES, HOUR, MINUTE, TEN_MINUTES
-from ibook.windows import HOPS_S, SECOND, WindowState, decode_state, encode_state, level_of
+from ibook.features import ENTITY_FEATURES
+from ibook.windows import SECOND, WindowState, decode_state, encode_state
 
 CARD = ENTITY_FEATURES["card"]
 START_S = 1_790_000_000
@@ -15,7 +16,7 @@ START_S = 1_790_000_000
 
 def update(offset: int, second: int, *, kind: str = "purchase", user: str = "u1", amount: int = 100) -> EntityUpdate:
     fact = Fact(kind, f"m{offset}", second * SECOND, {"amount_minor": amount, "n_tickets": 1}, {"user": user})
-    return EntityUpdate("card", "c1", 0, offset, fact)
+    return EntityUpdate(0, offset, 0, ["card"], fact)
 
 
 def fold(updates: Iterable[EntityUpdate]) -> WindowState:
@@ -51,7 +52,7 @@ def test_counts_equal_a_recount_up_to_one_hop(drawn: list[tuple[int, str, str, i
     ]
     values = named(fold(updates), now)
     for window, name in ((MINUTE, "1m"), (TEN_MINUTES, "10m"), (HOUR, "1h"), (DAY, "24h")):
-        hop = HOPS_S[level_of(window)]
+        hop = CARD.resolution.hop_of(window)
         ages = [now - (START_S + s) for s, kind, _, _ in drawn if kind == "purchase"]
         assert sum(age < window for age in ages) <= values[f"card_attempts_{name}"]
         assert values[f"card_attempts_{name}"] <= sum(age < window + hop for age in ages)
