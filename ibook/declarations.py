@@ -3,35 +3,14 @@
 Nothing here knows tickets: `ibook/features.py` declares ours, and anybody may declare theirs over facts of their own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
-from typing import Literal
 
-from ibook.windows import (
-    DISTINCT_CAP,
-    FINE,
-    LIFETIME,
-    SECOND,
-    Last,
-    Layout,
-    Measure,
-    Operation,
-    Resolution,
-    Tile,
-    Where,
-    WindowState,
-    combine,
-)
+from ibook.finishing import FINISH, NAN, Finish, Kind, Sums
+from ibook.windows import FINE, LIFETIME, SECOND, Layout, Measure, Operation, Resolution, Where, WindowState
 
-Kind = Literal[
-    "count", "sum", "mean", "max", "min", "last", "distinct", "ratio", "first_age", "last_age", "z_score", "decayed_mean"
-]
-NAN = float("nan")
 MINUTE, FIVE_MINUTES, TEN_MINUTES, HOUR, DAY, WEEK, MONTH = 60, 300, 600, 3600, 86400, 7 * 86400, 30 * 86400
 _UNITS = ((DAY, "d"), (HOUR, "h"), (MINUTE, "m"), (1, "s"))
-HALF_LIFE_S = WEEK
-"""Of the weights of a decayed mean."""
 
 
 def window_name(window_s: int) -> str:
@@ -122,18 +101,6 @@ class Feature:
         )  # fmt: skip
 
 
-class Totals:
-    """What the tiles of one window add up to."""
-
-    __slots__ = ("decayed", "lasts", "numbers")
-
-    def __init__(self, numbers: dict[int, int], lasts: dict[int, Last], decayed: Mapping[int, float]) -> None:
-        self.numbers = numbers
-        """Measure index -> value; a distinct measure's is its count."""
-        self.lasts = lasts
-        self.decayed = decayed
-
-
 class EntityFeatures:
     """The features of one entity: its layout, and how its measures become numbers."""
 
@@ -141,7 +108,7 @@ class EntityFeatures:
         self, entity: str, declared: Sequence[Feature], *, extra: Sequence[tuple[Measure, int]] = (),
         resolution: Resolution = FINE,
     ) -> None:  # fmt: skip
-        """`extra` are measures, each with a window, that somebody reads through `totals` alone."""
+        """`extra` are measures, each with a window, that somebody reads through `sums` alone."""
         self.entity = entity
         self.resolution = resolution
         self.declared = [feature for feature in declared if feature.entity == entity]
@@ -154,8 +121,14 @@ class EntityFeatures:
         self._extra = extra
         windows = {w for f in self.declared for w in f.windows_s} | {w for _, w in extra}
         self.layout = Layout(measures, shortest_s=min(windows, default=LIFETIME), resolution=resolution)
-        self.operations: list[Operation] = [measure.operation for measure in measures]
+        self.extremes: dict[int, Operation] = {
+            index: measure.operation for index, measure in enumerate(measures)
+            if measure.operation in ("min", "max", "last_time")
+        }  # fmt: skip
         self.passes = [self._pass(delay) for delay in sorted({0, *(f.delay_s for f in self.declared)})]
+        self._first_ages = [
+            (self.names.index(f.name), self._indexes(f)[0]) for f in self.declared if f.kind == "first_age"
+        ]
         self.decayed = sorted({
             index for f in self.declared if f.kind == "decayed_mean" for index in self._indexes(f)
         })  # fmt: skip
@@ -173,18 +146,12 @@ class EntityFeatures:
         windows = {w for f in declared for w in f.windows_s} | {w for _, w in self._extra if delay_s == 0}
         if any(f.kind == "last_age" for f in declared):
             windows.add(LIFETIME)
-        slots = [
-            _Slot(self.names.index(name), feature, self._indexes(feature), window)
-            for feature in declared
-            for name, window in zip(feature.names(), feature.windows_s or (LIFETIME,), strict=True)
-        ]
-        return Pass(delay_s, sorted(windows), {w: self._distinct_over(w, declared) for w in windows}, slots)
-
-    def _distinct_over(self, window: int, declared: Sequence[Feature]) -> list[int]:
-        """The distinct counts somebody asks for over this window; counting costs, so the others are left out."""
-        needed = [m for f in declared if window in f.windows_s for m in f.measures()]
-        needed += [measure for measure, asked in self._extra if asked == window]
-        return sorted({self.index_of(m) for m in needed if m.operation == "distinct"})
+        slots: dict[int, list[Slot]] = {window: [] for window in sorted(windows)}
+        for feature in declared:
+            if feature.kind != "first_age":
+                for name, window in zip(feature.names(), feature.windows_s or (LIFETIME,), strict=True):
+                    slots[window].append(Slot.of(feature, self.names.index(name), self._indexes(feature), window))
+        return Pass(delay_s, slots)
 
     # ------------------------------------------------------------------------------------------------ computing
     def compute(self, state: WindowState | None, as_of_us: int) -> list[float]:
@@ -193,136 +160,90 @@ class EntityFeatures:
         A tile that starts after `as_of_us` is left out; the wall clock plays no part.
         """
         state = self.layout.empty() if state is None else self.layout.adopt(state)
-        return self.finish(state, as_of_us, [self._walked(state, as_of_us, each) for each in self.passes])
-
-    def finish(self, state: WindowState, as_of_us: int, totals: Sequence[Mapping[int, "Totals"]]) -> list[float]:
-        """Every feature, from what the windows of each pass add up to; the state must be of this layout."""
-        values = [NAN] * len(self.names)
-        for each, found in zip(self.passes, totals, strict=True):
-            at_us = as_of_us - each.delay_s * SECOND
-            for slot in each.slots:
-                if not state.since_us or slot.is_complete(state, at_us):
-                    values[slot.place] = _finish(slot, found, state, as_of_us)
+        values = self.first_ages(state, as_of_us)
+        for each in self.passes:
+            self._walk(state, as_of_us, each, values)
         return values
 
-    def totals(self, state: WindowState, as_of_us: int) -> dict[int, Totals]:
-        """What each window (in seconds) of the features without delay adds up to, as of an instant."""
-        return self._walked(self.layout.adopt(state), as_of_us, self.passes[0])
+    def first_ages(self, state: WindowState, as_of_us: int) -> list[float]:
+        """A vector with the ages that need no tile, everything else missing."""
+        values = [NAN] * len(self.names)
+        for place, index in self._first_ages:
+            first_us = state.first_us.get(index)
+            if first_us is not None and first_us <= as_of_us and index not in state.since_us:
+                values[place] = (as_of_us - first_us) / SECOND
+        return values
 
-    def _walked(self, state: WindowState, as_of_us: int, each: "Pass") -> dict[int, Totals]:
-        """One pass over the tiles, youngest first."""
+    def _walk(self, state: WindowState, as_of_us: int, each: "Pass", values: list[float]) -> None:
+        """Fill in the features of a pass: one walk over the tiles, youngest first."""
         as_of_s = as_of_us // SECOND - each.delay_s
-        windows_s, distinct = each.windows_s, each.distinct
-        walk = Walk(self.operations)
-        found: dict[int, Totals] = {}
-        hops, n_windows, next_window = self.layout.hops_s, len(windows_s), 0
+        hops, sums = self.layout.hops_s, Sums(self.extremes)
+        windows = iter(each.slots.items())
+        window, slots = next(windows, (None, NO_SLOTS))
         for tile in reversed(state.tiles):
             if tile.start > as_of_s:
                 continue
             end = tile.start + hops[tile.level]
-            while next_window < n_windows and end <= as_of_s - windows_s[next_window]:
-                window = windows_s[next_window]
-                found[window] = walk.totals(distinct[window])
-                next_window += 1
-            if next_window == n_windows:
-                break
-            walk.add(tile)
+            while window is not None and end <= as_of_s - window:
+                self.finish(slots, sums, state, as_of_us, values)
+                window, slots = next(windows, (None, NO_SLOTS))
+            if window is None:
+                return
+            sums.add(tile)
             if self.decayed:
-                walk.add_decayed(tile.numbers, self.decayed, as_of_s - tile.start)
-        for window in windows_s[next_window:]:
-            found[window] = walk.totals(distinct[window])
-        return found
+                sums.add_decayed(tile.numbers, self.decayed, as_of_s - tile.start)
+        while window is not None:
+            self.finish(slots, sums, state, as_of_us, values)
+            window, slots = next(windows, (None, NO_SLOTS))
+
+    def finish(
+        self, slots: Sequence["Slot"], sums: Sums, state: WindowState, as_of_us: int, values: list[float]
+    ) -> None:  # fmt: skip
+        """Fill in the features of one window, from the sums of its tiles; `state` tells how complete they are."""
+        for slot in slots:
+            if not state.since_us or slot.is_complete(state, as_of_us):
+                values[slot.place] = slot.finish(sums, slot.indexes, as_of_us)
+
+    def sums(self, state: WindowState, as_of_us: int, window_s: int) -> Sums:
+        """What the tiles of a window add up to, as of an instant."""
+        state, as_of_s, sums = self.layout.adopt(state), as_of_us // SECOND, Sums(self.extremes)
+        for tile in state.tiles:
+            if tile.start <= as_of_s < tile.start + self.layout.hops_s[tile.level] + window_s:
+                sums.add(tile)
+        return sums
 
 
-@dataclass(frozen=True)
-class _Slot:
-    """One feature of a vector."""
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One feature of a vector: where it goes, and how it is finished."""
 
     place: int
-    feature: Feature
-    indexes: list[int]
-    window_s: int
+    finish: Finish
+    indexes: tuple[int, ...]
+    span_us: int
+    """From the begin of its window to the instant; 0 when it need not be complete: what is known is the latest."""
 
-    def is_complete(self, state: WindowState, at_us: int) -> bool:
+    @classmethod
+    def of(cls, feature: Feature, place: int, indexes: Sequence[int], window_s: int) -> "Slot":
+        """The slot of a feature's window."""
+        span_s = 0 if feature.kind == "last_age" else window_s + feature.delay_s
+        return cls(place, FINISH[feature.kind], tuple(indexes), span_s * SECOND)
+
+    def is_complete(self, state: WindowState, as_of_us: int) -> bool:
         """Whether the state has all that the window asks for; after a new declaration it takes a window's time."""
-        if self.feature.kind == "last_age":
-            return True  # what is known happened, and is the latest
-        begin = at_us - self.window_s * SECOND
-        return all(state.since_us.get(index, begin) <= begin for index in self.indexes)
+        begin_us = as_of_us - self.span_us
+        return not self.span_us or all(state.since_us.get(index, begin_us) <= begin_us for index in self.indexes)
+
+
+NO_SLOTS: list[Slot] = []
 
 
 @dataclass(frozen=True)
 class Pass:
-    """What one walk over the tiles finds: totals of some windows, for features of one delay."""
+    """What one walk over the tiles finds: for the features of one delay, slots by window, shortest first."""
 
     delay_s: int
-    windows_s: list[int]
-    distinct: dict[int, list[int]]
-    slots: list[_Slot]
-
-
-class Walk:
-    """Adds tiles up, in any order but for decayed numbers."""
-
-    __slots__ = ("_decayed", "_lasts", "_numbers", "_operations", "_sets", "_thetas")
-
-    def __init__(self, operations: Sequence[Operation]) -> None:
-        self._operations = operations
-        self._numbers: dict[int, int] = {}
-        self._sets: dict[int, set[int]] = {}
-        self._thetas: dict[int, int] = {}
-        self._lasts: dict[int, Last] = {}
-        self._decayed: dict[int, float] = {}
-
-    def add(self, tile: Tile) -> None:
-        """A tile that lies in the window, of any age."""
-        self._add_numbers(tile.numbers)
-        if tile.sets:
-            self._add_sets(tile.sets)
-        if tile.lasts:
-            self._add_lasts(tile.lasts)
-
-    def _add_numbers(self, added: Mapping[int, int]) -> None:
-        numbers, operations = self._numbers, self._operations
-        for index, value in added.items():
-            if index not in numbers:
-                numbers[index] = value
-            elif operations[index] in ("count", "sum", "sum_squares"):
-                numbers[index] += value
-            else:
-                numbers[index] = combine(operations[index], numbers[index], value)
-
-    def _add_sets(self, added: Mapping[int, list[int]]) -> None:
-        for index, hashes in added.items():
-            self._sets.setdefault(index, set()).update(hashes)
-            if len(hashes) == DISTINCT_CAP:
-                self._thetas[index] = min(hashes[-1], self._thetas.get(index, hashes[-1]))
-
-    def _add_lasts(self, added: Mapping[int, Last]) -> None:
-        for index, last in added.items():
-            self._lasts[index] = max(last, self._lasts.get(index, last))
-
-    def add_decayed(self, numbers: Mapping[int, int], decayed: Sequence[int], age_s: int) -> None:
-        """What the numbers of so old a tile weigh."""
-        weight = 0.5 ** (age_s / HALF_LIFE_S)
-        for index in decayed:
-            if index in numbers:
-                self._decayed[index] = self._decayed.get(index, 0.0) + weight * numbers[index]
-
-    def copy(self, distinct: Sequence[int]) -> "Walk":
-        """One to go on from, leaving this as it is; of the sets only those that somebody counts."""
-        other = Walk(self._operations)
-        other._numbers, other._thetas, other._lasts = dict(self._numbers), dict(self._thetas), dict(self._lasts)
-        other._sets = {index: set(self._sets[index]) for index in distinct if index in self._sets}
-        return other
-
-    def totals(self, distinct: Sequence[int]) -> Totals:
-        """What has been added so far."""
-        numbers = dict(self._numbers)
-        for index in distinct:
-            if index in self._sets:
-                numbers[index] = distinct_count(self._sets[index], self._thetas.get(index))
-        return Totals(numbers, dict(self._lasts), dict(self._decayed) if self._decayed else self._decayed)
+    slots: dict[int, list[Slot]]
 
 
 def _shared(needed: Sequence[Measure]) -> list[Measure]:
@@ -333,58 +254,3 @@ def _shared(needed: Sequence[Measure]) -> list[Measure]:
         if known is None or known.longest_s < measure.longest_s:
             shared[measure.id] = measure
     return list(shared.values())
-
-
-def distinct_count(hashes: set[int], theta: int | None) -> int:
-    """How many distinct values gave these 32-bit hashes.
-
-    Exact unless a tile was full: such a tile kept its smallest hashes, and `theta` is the smallest of their largest.
-    Every hash up to there is known, so their number over their share of the range estimates the rest (theta sketch;
-    Dasgupta, Lang, Rhodes and Thaler 2016), with a relative error of about 1/sqrt(DISTINCT_CAP - 2) for one full tile.
-
-    >>> distinct_count({5, 9, 11}, None)
-    3
-    """
-    if theta is None:
-        return len(hashes)
-    known = sum(each <= theta for each in hashes)
-    return max(len(hashes), round((known - 1) * 2**32 / theta)) if theta else len(hashes)
-
-
-def _finish(slot: _Slot, totals: Mapping[int, Totals], state: WindowState, as_of_us: int) -> float:
-    """The number of one feature."""
-    kind, indexes = slot.feature.kind, slot.indexes
-    if kind == "first_age":
-        first_us = state.first_us.get(indexes[0])
-        return NAN if first_us is None or first_us > as_of_us else (as_of_us - first_us) / SECOND
-    window = totals[slot.window_s]
-    value = window.numbers.get(indexes[0])
-    match kind:
-        case "count" | "sum" | "distinct":
-            return float(value or 0)
-        case "mean" | "ratio":
-            count = window.numbers.get(indexes[1], 0)
-            return (value or 0) / count if count else NAN
-        case "max" | "min":
-            return NAN if value is None else float(value)
-        case "last_age":
-            return NAN if value is None else max(0.0, (as_of_us - value) / SECOND)
-        case "last":
-            return float(window.lasts[indexes[0]].value) if indexes[0] in window.lasts else NAN
-        case "decayed_mean":
-            weight = window.decayed.get(indexes[1], 0.0)
-            return window.decayed.get(indexes[0], 0.0) / weight if weight else NAN
-        case "z_score":
-            return _z_score(window, indexes)
-
-
-def _z_score(window: Totals, indexes: Sequence[int]) -> float:
-    """The latest value in standard deviations of those before it; NaN with fewer than two of them, or no spread."""
-    if indexes[3] not in window.lasts:
-        return NAN
-    latest, numbers = window.lasts[indexes[3]].value, window.numbers
-    count = numbers[indexes[1]] - 1
-    total = numbers[indexes[0]] - latest
-    spread = count * (numbers[indexes[2]] - latest * latest) - total * total
-    # Integers up to here: the variance of equal values is exactly 0. `spread` is n^2 times the variance.
-    return (latest * count - total) / sqrt(spread) if count >= 2 and spread > 0 else NAN

@@ -18,12 +18,12 @@ from ibook.declarations import (
     HOUR,
     MINUTE,
     MONTH,
-    NAN,
     TEN_MINUTES,
     EntityFeatures,
     Feature,
 )
 from ibook.entities import ENTITIES, EntityName, Fact, fact_of
+from ibook.finishing import NAN
 from ibook.messages import PurchaseRequested
 from ibook.windows import COARSE, FINE, LIFETIME, SECOND, Measure, Where, WindowState
 
@@ -310,12 +310,11 @@ class RealtimeMetrics:
 def realtime_metrics(state: WindowState, as_of_us: int) -> RealtimeMetrics:
     """The plain typed columns of an event as of an instant; 0 where nothing is known yet."""
     event = ENTITY_FEATURES["event"]
-    totals = event.totals(state, as_of_us)
-    lasts, recent = totals[LIFETIME].lasts, totals[FIVE_MINUTES].numbers
+    lasts, recent = event.sums(state, as_of_us, LIFETIME).lasts, event.sums(state, as_of_us, FIVE_MINUTES)
     capacity, remaining = lasts.get(event.index_of(EVENT_CAPACITY)), lasts.get(event.index_of(EVENT_REMAINING))
-    sold = recent.get(event.index_of(EVENT_TICKETS_SOLD), 0)
+    sold = recent.numbers.get(event.index_of(EVENT_TICKETS_SOLD), 0)
     return RealtimeMetrics(
         current_inventory=remaining.value if remaining else 0,
         sell_through_rate_5min=sold / capacity.value if capacity and capacity.value else 0.0,
-        concurrent_viewers=recent.get(event.index_of(EVENT_VIEWERS), 0),
+        concurrent_viewers=recent.distinct(event.index_of(EVENT_VIEWERS)),
     )

@@ -7,8 +7,9 @@ bit.
 
 from dataclasses import dataclass
 
-from ibook.declarations import EntityFeatures, Pass, Totals, Walk
+from ibook.declarations import EntityFeatures, Pass
 from ibook.entities import EntityUpdate
+from ibook.finishing import Sums
 from ibook.windows import SECOND, FoldResult, Tile, WindowState
 
 WORTH_TILES = 12
@@ -22,7 +23,7 @@ class _Older:
     """Sums over the tiles that start before `young_s`, per pass and window."""
 
     young_s: int
-    walks: list[dict[int, Walk]]
+    sums: list[dict[int, Sums]]
 
 
 class RunningState:
@@ -60,41 +61,40 @@ class RunningState:
             if tile.start < older.young_s:
                 break
             young.append(tile)
-        totals = [
-            self._join(each, walks, young, second - each.delay_s)
-            for each, walks in zip(features.passes, older.walks, strict=True)
-        ]
-        return features.finish(state, as_of_us, totals)
+        values = features.first_ages(state, as_of_us)
+        for each, older_sums in zip(features.passes, older.sums, strict=True):
+            as_of_s = second - each.delay_s
+            for window, slots in each.slots.items():
+                sums = self._join(older_sums[window], young, as_of_s, window)
+                features.finish(slots, sums, state, as_of_us, values)
+        return values
 
     def _add_older(self, second: int) -> _Older:
         layout = self._features.layout
         hop = layout.hops_s[layout.first_level]
         young_s = self.state.latest_us // SECOND // hop * hop - hop
         tiles = [tile for tile in self.state.tiles if tile.start < young_s]
-        return _Older(young_s, [self._walks(each, tiles, second - each.delay_s) for each in self._features.passes])
+        return _Older(young_s, [self._sums(each, tiles, second - each.delay_s) for each in self._features.passes])
 
-    def _walks(self, each: Pass, tiles: list[Tile], as_of_s: int) -> dict[int, Walk]:
-        walk, walks, hops = Walk(self._features.operations), {}, self._features.layout.hops_s
-        waiting = list(reversed(each.windows_s))
+    def _sums(self, each: Pass, tiles: list[Tile], as_of_s: int) -> dict[int, Sums]:
+        sums, found, hops = Sums(self._features.extremes), {}, self._features.layout.hops_s
+        waiting = list(reversed(each.slots))
         for tile in reversed(tiles):
             if tile.start > as_of_s:
                 continue
             while waiting and tile.start + hops[tile.level] <= as_of_s - waiting[-1]:
-                window = waiting.pop()
-                walks[window] = walk.copy(each.distinct[window])
+                found[waiting.pop()] = sums.copy()
             if not waiting:
                 break
-            walk.add(tile)
-        return walks | {window: walk.copy(each.distinct[window]) for window in waiting}
+            sums.add(tile)
+        return found | {window: sums.copy() for window in waiting}
 
-    def _join(self, each: Pass, walks: dict[int, Walk], young: list[Tile], as_of_s: int) -> dict[int, Totals]:
-        hops, found = self._features.layout.hops_s, {}
-        for window in each.windows_s:
-            walk = walks[window]
-            inside = [t for t in young if t.start <= as_of_s < t.start + hops[t.level] + window]
-            if inside:
-                walk = walk.copy(each.distinct[window])
-                for tile in inside:
-                    walk.add(tile)
-            found[window] = walk.totals(each.distinct[window])
-        return found
+    def _join(self, older: Sums, young: list[Tile], as_of_s: int, window_s: int) -> Sums:
+        hops = self._features.layout.hops_s
+        inside = [t for t in young if t.start <= as_of_s < t.start + hops[t.level] + window_s]
+        if not inside:
+            return older
+        sums = older.copy()
+        for tile in inside:
+            sums.add(tile)
+        return sums

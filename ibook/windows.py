@@ -29,6 +29,7 @@ LIFETIME = 1 << 40
 Operation = Literal["count", "sum", "sum_squares", "min", "max", "distinct", "last", "last_time", "first_time"]
 FoldResult = Literal["folded", "late", "redelivered", "repeated"]
 RECENT_MESSAGES = 32
+CUTOFFS_KEPT = 4096
 DISTINCT_CAP = 32
 """Distinct values kept per tile; from so many on the smallest hashes stay (a theta sketch, independent of order)."""
 MAX_SUM = (1 << 63) - 1
@@ -208,6 +209,7 @@ class Layout:
         self._max_level = [self._level_kept(measure) for measure in measures]
         self.last_level = max(self._max_level, default=-1)
         self._cutoff_step_us = resolution.hops_s[1] * SECOND
+        self._cutoffs_at: dict[int, tuple[int, ...]] = {}
         self._tiled: dict[str, list[tuple[int, Measure]]] = {}
         self._first: dict[str, list[int]] = {}
         for index, measure in enumerate(measures):
@@ -285,7 +287,14 @@ class Layout:
         return second // self.hops_s[level] * self.hops_s[level] if level < len(self.resolution.hops_s) else 0
 
     def _cutoffs(self, state: WindowState) -> tuple[int, ...]:
-        return _cutoffs(self.resolution, state.latest_us // self._cutoff_step_us)
+        """Start of the oldest tile each level keeps, in seconds, aligned to the next level's hop."""
+        step = state.latest_us // self._cutoff_step_us
+        found = self._cutoffs_at.get(step)
+        if found is None:
+            if len(self._cutoffs_at) > CUTOFFS_KEPT:
+                self._cutoffs_at.clear()
+            found = self._cutoffs_at[step] = _cutoffs(self.resolution, step)
+        return found
 
     def _level_for(self, state: WindowState, second: int) -> int:
         """The level whose tiles hold this event time; the one for life when every window has gone by."""
@@ -297,7 +306,10 @@ class Layout:
     def _age(self, state: WindowState) -> None:
         """Move tiles that are older than their level's horizon to the next level, or out."""
         cutoffs = self._cutoffs(state)
-        if all(tile.level == len(cutoffs) or tile.start >= cutoffs[tile.level] for tile in state.tiles):
+        for tile in state.tiles:
+            if tile.level < len(cutoffs) and tile.start < cutoffs[tile.level]:
+                break
+        else:
             return
         kept: list[Tile] = []
         for tile in state.tiles:
@@ -411,12 +423,8 @@ def _renamed(values: dict[int, Value], index_of: dict[int, int]) -> dict[int, Va
     return {index_of[old]: value for old, value in values.items() if old in index_of}
 
 
-@lru_cache(maxsize=4096)
 def _cutoffs(resolution: Resolution, step: int) -> tuple[int, ...]:
-    """Start of the oldest tile each level keeps, in seconds, aligned to the next level's hop.
-
-    `step` is the latest event time in steps of the second level's hop: between two steps no cutoff moves.
-    """
+    """`step` is the latest event time in steps of the second level's hop: between two steps no cutoff moves."""
     hops = resolution.hops_s
     latest_s = step * hops[1]
     aligned = (latest_s // hop * hop for hop in (*hops[1:], hops[-1]))

@@ -1,0 +1,151 @@
+"""Tiles to numbers: what the tiles of a window add up to, and how each kind of feature is finished from it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from math import sqrt
+from typing import Literal
+
+from ibook.windows import DISTINCT_CAP, SECOND, Last, Operation, Tile, combine
+
+Kind = Literal[
+    "count", "sum", "mean", "max", "min", "last", "distinct", "ratio", "first_age", "last_age", "z_score",
+    "decayed_mean",
+]  # fmt: skip
+NAN = float("nan")
+HALF_LIFE_S = 7 * 86400
+"""Of the weights of a decayed mean."""
+
+
+class Sums:
+    """What tiles add up to, whatever their order; only decayed numbers must come youngest first to be equal bitwise."""
+
+    __slots__ = ("_extremes", "_sets", "decayed", "lasts", "numbers")
+
+    def __init__(self, extremes: Mapping[int, Operation]) -> None:
+        """`extremes` are the measures, by index, whose numbers don't add up."""
+        self._extremes = extremes
+        self._sets: dict[int, list[list[int]]] = {}
+        self.numbers: dict[int, int] = {}
+        """Measure index -> count, sum, extreme, or last time."""
+        self.lasts: dict[int, Last] = {}
+        self.decayed: dict[int, float] = {}
+
+    def add(self, tile: Tile) -> None:
+        """A tile that lies in the window."""
+        numbers, extremes = self.numbers, self._extremes
+        for index, value in tile.numbers.items():
+            if index not in numbers:
+                numbers[index] = value
+            elif index not in extremes:
+                numbers[index] += value
+            else:
+                numbers[index] = combine(extremes[index], numbers[index], value)
+        for index, hashes in tile.sets.items():
+            if index in self._sets:
+                self._sets[index].append(hashes)
+            else:
+                self._sets[index] = [hashes]
+        for index, last in tile.lasts.items():
+            known = self.lasts.get(index)
+            if known is None or last > known:
+                self.lasts[index] = last
+
+    def add_decayed(self, numbers: Mapping[int, int], decayed: Sequence[int], age_s: int) -> None:
+        """What the numbers of so old a tile weigh."""
+        weight = 0.5 ** (age_s / HALF_LIFE_S)
+        for index in decayed:
+            if index in numbers:
+                self.decayed[index] = self.decayed.get(index, 0.0) + weight * numbers[index]
+
+    def copy(self) -> "Sums":
+        """One to go on from, leaving this as it is."""
+        other = Sums(self._extremes)
+        other.numbers, other.lasts = dict(self.numbers), dict(self.lasts)
+        other._sets = {index: list(sets) for index, sets in self._sets.items()}
+        return other
+
+    def distinct(self, index: int) -> int:
+        """How many distinct values a measure has seen.
+
+        Exact unless a tile was full: such a tile kept its smallest hashes, and theta is the smallest of their largest.
+        Every hash up to there is known, so their number over their share of the range estimates the rest (theta
+        sketch; Dasgupta, Lang, Rhodes and Thaler 2016), with a relative error of about 1/sqrt(DISTINCT_CAP - 2).
+        """
+        sets = self._sets.get(index)
+        if sets is None:
+            return 0
+        hashes = set().union(*sets) if len(sets) > 1 else sets[0]
+        full = [each[-1] for each in sets if len(each) == DISTINCT_CAP]
+        return theta_count(hashes, min(full)) if full else len(hashes)
+
+
+def theta_count(hashes: set[int] | list[int], theta: int) -> int:
+    """The estimated number of distinct values, of which all 32-bit hashes up to `theta` are known.
+
+    >>> theta_count({1, 2, 2**31}, 2**31)
+    4
+    """
+    known = sum(each <= theta for each in hashes)
+    return max(len(hashes), round((known - 1) * 2**32 / theta)) if theta else len(hashes)
+
+
+Finish = Callable[[Sums, Sequence[int], int], float]
+"""Sums of the window, indexes of the measures, instant in microseconds -> the number."""
+
+
+def _number(sums: Sums, indexes: Sequence[int], as_of_us: int) -> float:
+    return float(sums.numbers.get(indexes[0], 0))
+
+
+def _extreme(sums: Sums, indexes: Sequence[int], as_of_us: int) -> float:
+    value = sums.numbers.get(indexes[0])
+    return NAN if value is None else float(value)
+
+
+def _distinct(sums: Sums, indexes: Sequence[int], as_of_us: int) -> float:
+    return float(sums.distinct(indexes[0]))
+
+
+def _mean(sums: Sums, indexes: Sequence[int], as_of_us: int) -> float:
+    count = sums.numbers.get(indexes[1], 0)
+    return sums.numbers.get(indexes[0], 0) / count if count else NAN
+
+
+def _ratio(sums: Sums, indexes: Sequence[int], as_of_us: int) -> float:
+    """Of counts, or of distinct counts: a measure has one or the other."""
+    count = sums.numbers.get(indexes[1]) or sums.distinct(indexes[1])
+    return (sums.numbers.get(indexes[0]) or sums.distinct(indexes[0])) / count if count else NAN
+
+
+def _last_age(sums: Sums, indexes: Sequence[int], as_of_us: int) -> float:
+    """The tile that holds the instant may hold something a little later, which is no age below 0."""
+    last_us = sums.numbers.get(indexes[0])
+    return NAN if last_us is None else max(0.0, (as_of_us - last_us) / SECOND)
+
+
+def _last(sums: Sums, indexes: Sequence[int], as_of_us: int) -> float:
+    last = sums.lasts.get(indexes[0])
+    return NAN if last is None else float(last.value)
+
+
+def _decayed_mean(sums: Sums, indexes: Sequence[int], as_of_us: int) -> float:
+    weight = sums.decayed.get(indexes[1], 0.0)
+    return sums.decayed.get(indexes[0], 0.0) / weight if weight else NAN
+
+
+def _z_score(sums: Sums, indexes: Sequence[int], as_of_us: int) -> float:
+    """The latest value in standard deviations of those before it; NaN with fewer than two of them, or no spread."""
+    last = sums.lasts.get(indexes[3])
+    if last is None:
+        return NAN
+    count = sums.numbers[indexes[1]] - 1
+    total = sums.numbers[indexes[0]] - last.value
+    # Integers up to here: the variance of equal values is exactly 0. `spread` is count^2 times the variance.
+    spread = count * (sums.numbers[indexes[2]] - last.value * last.value) - total * total
+    return (last.value * count - total) / sqrt(spread) if count >= 2 and spread > 0 else NAN
+
+
+FINISH: Mapping[Kind, Finish] = {
+    "count": _number, "sum": _number, "max": _extreme, "min": _extreme, "mean": _mean, "distinct": _distinct,
+    "ratio": _ratio, "last_age": _last_age, "last": _last, "decayed_mean": _decayed_mean, "z_score": _z_score,
+}  # fmt: skip
+"""How each kind is finished; a first age needs no window."""
