@@ -1,28 +1,16 @@
-"""All that is registered, imported by name: the one file Feast reads."""
+"""All that is registered: the one file Feast reads. Feast looks at the names of the module, so each object gets one."""
 
 from feast import Project
 
-from feature_repo.entities import card, device, event, promoter, updates_partition, user
-from feature_repo.feature_services import fraud_v1
-from feature_repo.feature_views import (
-    card_features,
-    card_state,
-    device_features,
-    device_state,
-    event_features,
-    event_realtime_metrics,
-    event_state,
-    feature_heartbeat,
-    purchase_features,
-    user_features,
-    user_state,
-)
+from feature_repo import entities, feature_services, feature_views
 from ibook.edges.feast_config import PROJECT
 
-__all__ = [
-    "card", "card_features", "card_state", "device", "device_features", "device_state", "event", "event_features",
-    "event_realtime_metrics", "event_state", "feature_heartbeat", "fraud_v1", "project", "promoter",
-    "purchase_features", "updates_partition", "user", "user_features", "user_state",
-]  # fmt: skip
-
 project = Project(name=PROJECT, description="Fraud verdicts and prices for a ticket shop")
+REGISTERED = [
+    *entities.OF_STATES.values(), entities.updates_partition, entities.transaction,
+    *feature_views.STATES.values(), *feature_views.OF_ENTITIES.values(), feature_views.purchase_features,
+    feature_views.event_realtime_metrics, feature_views.event_historical_metrics,
+    feature_views.user_purchase_behavior, feature_views.feature_heartbeat, feature_views.served_features,
+    feature_services.fraud,
+]  # fmt: skip
+globals().update({each.name: each for each in REGISTERED})

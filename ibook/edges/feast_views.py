@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from ibook.entities import EntityName
-from ibook.features import ENTITY_FEATURES, RealtimeMetrics
+from ibook.features import ENTITY_FEATURES, FEATURE_NAMES, RealtimeMetrics
 
 if TYPE_CHECKING:
     from feast import Entity, FeatureView, Field
@@ -48,7 +48,14 @@ REALTIME_VIEW = View(
     columns={field.name: float if field.type in (float, "float") else int for field in fields(RealtimeMetrics)},
     description="What an event looks like now; pushed on a tick, so quiet windows empty out.",
 )  # fmt: skip
+SERVED_VIEW = View(
+    name="served_features", entity="transaction", join_key="transaction_id",
+    columns=dict.fromkeys(FEATURE_NAMES, float),
+    description="What the fraud model was given when it judged a purchase, from the archive of the evidence.",
+)  # fmt: skip
+"""Offline alone."""
 VIEWS: tuple[View, ...] = (*STATE_VIEWS.values(), HEARTBEAT_VIEW, REALTIME_VIEW)
+"""Those of the online store."""
 
 
 def feast_entity(view: View) -> "Entity":
@@ -74,5 +81,6 @@ def feast_view(view: View, entity: "Entity", source: "DataSource | None" = None)
     from feast import FeatureView
 
     return FeatureView(
-        name=view.name, entities=[entity], schema=feast_fields(view), source=source, description=view.description
-    )
+        name=view.name, entities=[entity], schema=feast_fields(view), source=source, description=view.description,
+        online=view in VIEWS,
+    )  # fmt: skip

@@ -87,7 +87,8 @@ def test_request_columns_are_the_features_of_the_purchase() -> None:
     columns = purchase_columns({
         AS_OF: [to_us(START)], "purchase_amount_minor": [9_999], "purchase_n_tickets": [4],
         "purchase_account_opened_us": [to_us(START - timedelta(days=3))], "purchase_card_country": ["DE"],
-        "purchase_ip_country": ["FR"], "purchase_starts_us": [None], "purchase_list_price_minor": [None],
+        "purchase_ip_country": ["FR"], "purchase_starts_us": [to_us(START + timedelta(days=9))],
+        "purchase_list_price_minor": [None],
     })  # fmt: skip
     expected = dict(zip(REQUEST_FEATURES, ([value] for value in request_features(purchase)), strict=True))
     assert repr(columns) == repr(expected)
