@@ -33,6 +33,7 @@ class RunningState:
         self.state = state
         self._features = features
         self._older: dict[int, _Older] = {}
+        self._asked_s = -1
 
     def fold(self, update: EntityUpdate) -> FoldResult:
         """Fold an update in place, as `Layout.fold` does."""
@@ -53,6 +54,9 @@ class RunningState:
         second = as_of_us // SECOND
         older = self._older.get(second)
         if older is None:
+            if second != self._asked_s:  # sums are worth keeping when a second is asked for again
+                self._asked_s = second
+                return features.compute(state, as_of_us)
             if len(self._older) == KEPT_SECONDS:
                 self._older.pop(next(iter(self._older)))
             older = self._older[second] = self._add_older(second)

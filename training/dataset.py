@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from ibook.clock import to_us
 from ibook.entities import EntityName, Source, source_slot, update_of
-from ibook.features import ENTITY_FEATURES, FEATURE_NAMES, keys_of, vector
+from ibook.features import ENTITY_FEATURES, FEATURE_NAMES, entity_keys, vector_of
 from ibook.messages import FraudLabel, PaymentOutcome, PurchaseRequested
+from ibook.running import RunningState
 from ibook.topics import FEATURE_SOURCES
-from ibook.windows import WindowState
 from training.labels import labels_as_of, settled_as_of, target_of
 
 SOURCE_NAMES = frozenset(topic.name for topic in FEATURE_SOURCES)
@@ -57,9 +57,8 @@ class Frame:
 
 def replay(history: Iterable[Recorded]) -> Iterator[Row]:
     """Each purchase of a history with its feature vector; `history` must be in the order of `occurred_at`."""
-    states: dict[tuple[EntityName, str], WindowState] = {}
+    states: dict[tuple[EntityName, str], RunningState] = {}
     offsets: defaultdict[str, int] = defaultdict(int)
-    layouts = {entity: features.layout for entity, features in ENTITY_FEATURES.items()}
     for recorded in history:
         offset = offsets[recorded.topic]
         offsets[recorded.topic] += 1
@@ -68,11 +67,13 @@ def replay(history: Iterable[Recorded]) -> Iterator[Row]:
             key = update.fact.ids[entity]
             state = states.get((entity, key))
             if state is None:
-                state = states[entity, key] = layouts[entity].empty()
-            layouts[entity].fold(state, update)
+                features = ENTITY_FEATURES[entity]
+                state = states[entity, key] = RunningState(features, features.layout.empty())
+            state.fold(update)
         if isinstance(recorded.message, PurchaseRequested):
-            keys = keys_of(recorded.message)
-            yield recorded.message, vector(recorded.message, {e: states.get((e, key)) for e, key in keys.items()})
+            as_of_us, keys = to_us(recorded.message.occurred_at), entity_keys(update.fact)
+            computed = {entity: states[entity, key].compute(as_of_us) for entity, key in keys.items()}
+            yield recorded.message, vector_of(recorded.message, computed)
 
 
 def frame_of(history: Sequence[Recorded], *, from_us: int, until_us: int, as_of_us: int) -> Frame:
