@@ -39,3 +39,10 @@ JOURNAL_DROPPED = Counter("ibook_quote_journal_dropped_total", "Journal entries 
 QUOTES_REFUSED = Counter("ibook_price_quotes_refused_total", "Payments at a quote that was not honoured.", ["reason"])
 REWARDS = Counter("ibook_price_rewards_total", "Rewards settled.", ["kind"])
 POLICIES = Counter("ibook_price_policies_total", "Price policies published.")
+
+ARCHIVE_ROWS = Counter("ibook_archive_rows_total", "Rows archived, durably.", ["topic"])
+ARCHIVE_FILES = Counter("ibook_archive_files_total", "Archive files written: flushed, or merged from others.", ["how"])
+ARCHIVE_LAG = Gauge("ibook_archive_lag_records", "Records that are in no archive file yet.", ["topic"])
+ARCHIVE_GAP = Counter("ibook_archive_gap_offsets_total", "Offsets that Kafka dropped before they were archived.", ["topic"])
+ARCHIVE_REJECTS = Counter("ibook_archive_rejects_total", "Rows archived that failed a check.", ["topic", "check"])
+ARCHIVE_WRITE_FAILURES = Counter("ibook_archive_write_failures_total", "Archive files that could not be written.")
