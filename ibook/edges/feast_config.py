@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 PROJECT = "ibook"
 ENTITY_KEY_VERSION = 3
+DUCKDB_STORE = "ibook.edges.feast_duckdb.AsofDuckDBOfflineStore"
 SDK_SECONDS = 5.0
 """How long plain SDK calls wait for Redis; the workers' own bound is a setting."""
 
@@ -66,7 +67,7 @@ def write_yaml(settings: Settings) -> Path:
         "provider": "local",
         "registry": str(registry_path(settings)),
         "online_store": {"type": "redis", "connection_string": connection.replace("$", "\\u0024")},
-        "offline_store": {"type": "duckdb"},
+        "offline_store": {"type": DUCKDB_STORE},
         "entity_key_serialization_version": ENTITY_KEY_VERSION,
     }
     path = yaml_path(settings)
