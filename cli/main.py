@@ -7,7 +7,7 @@ import sys
 import structlog
 import typer
 
-from cli import demo, topics, up
+from cli import demo, features, topics, up
 from ibook.errors import IbookError
 
 REFUSED = 2
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.add_typer(up.app)
 app.add_typer(demo.app)
 app.add_typer(topics.app, name="topics")
+app.add_typer(features.app, name="features")
 
 
 def main() -> None:

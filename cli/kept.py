@@ -1,0 +1,63 @@
+"""The data a command looks at: of a platform that runs, or kept by one that has stopped."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from cli.settings import settings_for, settings_of_running
+from ibook.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from ibook.settings import Settings
+
+
+class Reached(NamedTuple):
+    """Settings that point at the data, and whether the workers run."""
+
+    settings: "Settings"
+    live: bool
+
+
+@contextmanager
+def kept_data(data_dir: Path | None) -> Iterator[Reached]:
+    """The platform that runs on the folder, or its demo's; else the data kept there last, with a Kafka of its own.
+
+    With IBOOK_KAFKA_BOOTSTRAP set, that cluster. Kafka is stopped again at the end. Raises ConfigurationError when
+    there is no data.
+    """
+    from infra.local.kafka import LocalKafka
+    from infra.local.state import exclusive, running_state
+
+    base = settings_for(data_dir)
+    folders = (base.data_dir, base.data_dir / "demo")
+    for folder in folders:
+        if running_state(folder) is not None:
+            yield Reached(settings_of_running(folder), live=True)
+            return
+    if "kafka_bootstrap" in base.model_fields_set:
+        yield Reached(base, live=True)
+        return
+    folder = _kept_last(folders)
+    with exclusive(folder):
+        kafka = LocalKafka(folder)
+        child = kafka.start()
+        try:
+            addresses = {"data_dir": folder, "kafka_bootstrap": kafka.bootstrap}
+            yield Reached(base.model_copy(update=addresses), live=False)
+        finally:
+            child.stop()
+
+
+def _kept_last(folders: tuple[Path, ...]) -> Path:
+    from infra.local.state import run_dir
+
+    kept = [folder for folder in folders if (folder / "kafka" / "data" / "meta.properties").exists()]
+    if not kept:
+        raise ConfigurationError(f"No platform runs on {folders[0]}, and it keeps no data: run `ibook demo` first.")
+
+    def last_used(folder: Path) -> float:
+        noted = run_dir(folder) / "platform.json"
+        return (noted if noted.exists() else folder).stat().st_mtime
+
+    return max(kept, key=last_used)
