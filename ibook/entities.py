@@ -55,6 +55,7 @@ class Fact(Struct, frozen=True, array_like=True, gc=False):
 
     kind: str
     message_id: str
+    """What a repeat repeats: a purchase's or payment's transaction, the message's own id otherwise."""
     occurred_us: int
     numbers: dict[str, int]
     ids: dict[str, str]
@@ -152,9 +153,14 @@ def update_of(message: Source, source: int, offset: int, broker_ms: int) -> Enti
 
 
 def fact_of(message: Source) -> Fact:
-    """The facts a message carries for every entity it touches."""
+    """The facts a message carries for every entity it touches.
+
+    A shop that publishes a purchase twice may give it a new message id, but never a new transaction: it is answered
+    once, and so it is counted once.
+    """
     kind, numbers = _kind_and_numbers(message)
-    return Fact(kind, message.message_id, to_us(message.occurred_at), numbers, _ids(message))
+    once = message.transaction_id if isinstance(message, m.PurchaseRequested | m.PaymentOutcome) else message.message_id
+    return Fact(kind, once, to_us(message.occurred_at), numbers, _ids(message))
 
 
 _ID_FIELDS = {

@@ -193,6 +193,36 @@ def decode_stored(payload: bytes) -> StoredState:
     return _stored_decoder.decode(payload)
 
 
+def encode_both(stored: StoredState) -> tuple[bytes, bytes]:
+    """`encode_state` of the state alone, and `encode_stored`, for the price of one: the first lies in the second."""
+    state = _encoder.encode(stored.state)
+    return state, _ARRAY_OF_TWO + state + _encoder.encode(stored.recent)
+
+
+class StateHead(Struct, array_like=True, frozen=True):
+    """The beginning of a state, read without the rest."""
+
+    layout: int
+    measures: msgspec.Raw
+    resolution: str
+    stamp_us: int
+    latest_us: int
+
+
+_ARRAY_OF_TWO = b"\x92"
+_parts_decoder = msgspec.msgpack.Decoder(tuple[msgspec.Raw, msgspec.Raw])
+_head_decoder = msgspec.msgpack.Decoder(StateHead)
+
+
+def state_in(stored: bytes) -> tuple[bytes, StateHead]:
+    """The encoded state that lies in an encoded stored state, and its head; nothing else is decoded.
+
+    Raises msgspec.DecodeError.
+    """
+    state = bytes(_parts_decoder.decode(stored)[0])
+    return state, _head_decoder.decode(state)
+
+
 class Layout:
     """The measures of one entity, and the folding of facts into its states."""
 
@@ -206,18 +236,19 @@ class Layout:
         self.fingerprint = hash32(identity)
         self.hops_s = (*resolution.hops_s, 1)
         """Hop of each level; the tile for life, at 0, ends before any other window begins."""
+        self._life_level = len(resolution.hops_s)
         self._max_level = [self._level_kept(measure) for measure in measures]
         self.last_level = max(self._max_level, default=-1)
         self._cutoff_step_us = resolution.hops_s[1] * SECOND
         self._cutoffs_at: dict[int, tuple[int, ...]] = {}
-        self._tiled: dict[str, list[tuple[int, Measure]]] = {}
+        self._tiled: dict[str, list[tuple[int, Measure, int]]] = {}
         self._first: dict[str, list[int]] = {}
         for index, measure in enumerate(measures):
             for kind in sorted(measure.kinds):
                 if measure.operation == "first_time":
                     self._first.setdefault(kind, []).append(index)
                 else:
-                    self._tiled.setdefault(kind, []).append((index, measure))
+                    self._tiled.setdefault(kind, []).append((index, measure, self._max_level[index]))
 
     def _level_kept(self, measure: Measure) -> int:
         if measure.operation == "first_time":
@@ -236,7 +267,7 @@ class Layout:
         state = stored.state
         if update.offset <= state.positions.get(update.source, -1):
             return "redelivered"
-        known = hash64(f"{update.fact.kind}:{update.fact.message_id}")  # a shop may reuse an order's id for its payment
+        known = hash64(f"{update.fact.kind}:{update.fact.message_id}")  # one id for each kind
         if known in stored.recent:
             self.skip(state, update)
             return "repeated"
@@ -271,20 +302,19 @@ class Layout:
             state.latest_us = us
             if moved and state.tiles:
                 self._age(state)
-        level = self._level_for(state, us // SECOND)
-        if level > self.last_level:
-            return False
+        second = us // SECOND
+        level = self.first_level if second >= self._cutoffs(state)[0] else self._level_for(state, second)
+        start = second // self.hops_s[level] * self.hops_s[level] if level < self._life_level else 0
         tile: Tile | None = None
-        for index, measure in measures:
-            if self._max_level[index] >= level:
-                tile = tile or _find_or_insert(state.tiles, self._start(us // SECOND, level), level)
+        in_time = False
+        for index, measure, max_level in measures:
+            if max_level >= level:
+                in_time = True
                 if not measure.where or all(condition.holds(fact) for condition in measure.where):
+                    if tile is None:
+                        tile = _find_or_insert(state.tiles, start, level)
                     _add(tile, index, measure, fact)
-        return tile is not None
-
-    def _start(self, second: int, level: int) -> int:
-        """Start of the tile that holds a second."""
-        return second // self.hops_s[level] * self.hops_s[level] if level < len(self.resolution.hops_s) else 0
+        return in_time
 
     def _cutoffs(self, state: WindowState) -> tuple[int, ...]:
         """Start of the oldest tile each level keeps, in seconds, aligned to the next level's hop."""
@@ -333,7 +363,8 @@ class Layout:
         tile.numbers = {i: value for i, value in tile.numbers.items() if kept[i] >= tile.level}
         tile.sets = {i: value for i, value in tile.sets.items() if kept[i] >= tile.level}
         tile.lasts = {i: value for i, value in tile.lasts.items() if kept[i] >= tile.level}
-        tile.start = self._start(tile.start, tile.level)
+        hop = self.hops_s[tile.level]
+        tile.start = tile.start // hop * hop if tile.level < self._life_level else 0
 
     def _merge_tile(self, into: Tile, tile: Tile) -> None:
         for index, value in tile.numbers.items():
