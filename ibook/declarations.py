@@ -65,6 +65,10 @@ class Feature:
             raise ValueError(f"{self.name}: a {self.kind} needs a field")
         if self.delay_s and (ages or LIFETIME in self.windows_s):
             raise ValueError(f"{self.name}: a delay needs windows that end")
+        if any(MONTH < window < LIFETIME for window in self.windows_s):
+            raise ValueError(f"{self.name}: a window ends after 30 days, or never")
+        if any(window + self.delay_s > MONTH + DAY for window in self.windows_s if window < LIFETIME):
+            raise ValueError(f"{self.name}: tiles are kept for 31 days, a delay and its window together are longer")
 
     def names(self) -> list[str]:
         """The names of its features, in the order of its windows."""

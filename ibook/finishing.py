@@ -134,14 +134,14 @@ def _decayed_mean(sums: Sums, indexes: Sequence[int], as_of_us: int) -> float:
 
 def _z_score(sums: Sums, indexes: Sequence[int], as_of_us: int) -> float:
     """The latest value in standard deviations of those before it; NaN with fewer than two of them, or no spread."""
-    last = sums.lasts.get(indexes[3])
-    if last is None:
+    last, numbers = sums.lasts.get(indexes[3]), sums.numbers
+    count = numbers.get(indexes[1], 0) - 1
+    if last is None or count < 2:
         return NAN
-    count = sums.numbers[indexes[1]] - 1
-    total = sums.numbers[indexes[0]] - last.value
+    total = numbers.get(indexes[0], 0) - last.value
     # Integers up to here: the variance of equal values is exactly 0. `spread` is count^2 times the variance.
-    spread = count * (sums.numbers[indexes[2]] - last.value * last.value) - total * total
-    return (last.value * count - total) / sqrt(spread) if count >= 2 and spread > 0 else NAN
+    spread = count * (numbers.get(indexes[2], 0) - last.value * last.value) - total * total
+    return (last.value * count - total) / sqrt(spread) if spread > 0 else NAN
 
 
 FINISH: Mapping[Kind, Finish] = {

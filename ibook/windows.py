@@ -55,7 +55,10 @@ class Resolution:
         >>> [FINE.level_of(window) for window in (5, 60, 600, 3600, 86400, LIFETIME)]
         [0, 0, 1, 2, 3, 5]
         """
-        return next((level for level, longest in enumerate(self.windows_s) if window_s <= longest), len(self.hops_s))
+        if window_s >= LIFETIME:
+            return len(self.hops_s)
+        longest = len(self.hops_s) - 1
+        return next((level for level, served_s in enumerate(self.windows_s) if window_s <= served_s), longest)
 
     def hop_of(self, window_s: int) -> int:
         """By how many seconds a window's tail may be rounded; 0 for life."""
@@ -312,9 +315,26 @@ class Layout:
                 in_time = True
                 if not measure.where or all(condition.holds(fact) for condition in measure.where):
                     if tile is None:
-                        tile = _find_or_insert(state.tiles, start, level)
+                        tile = self._find_or_insert(state.tiles, start, level)
                     _add(tile, index, measure, fact)
+        if tile is not None and not (tile.numbers or tile.sets or tile.lasts):
+            state.tiles.remove(tile)  # it lacks every field that is counted: an empty tile would depend on the order
         return in_time
+
+    def _find_or_insert(self, tiles: list[Tile], start: int, level: int) -> Tile:
+        position = len(tiles)
+        while position and tiles[position - 1].start > start:
+            position -= 1
+        if position:
+            before = tiles[position - 1]
+            if before.level == level and before.start == start:
+                return before
+            # A state of older declarations may hold a coarser tile here: it takes what falls into it until it ages.
+            if before.level > level and start < before.start + self.hops_s[before.level]:
+                return before
+        tile = Tile(start, level, {}, {}, {})
+        tiles.insert(position, tile)
+        return tile
 
     def _cutoffs(self, state: WindowState) -> tuple[int, ...]:
         """Start of the oldest tile each level keeps, in seconds, aligned to the next level's hop."""
@@ -355,7 +375,7 @@ class Layout:
     def _settle(self, tile: Tile, cutoffs: Sequence[int]) -> None:
         """Raise a tile to the level its age belongs to, dropping what no longer window asks for."""
         before = tile.level
-        while tile.level < len(cutoffs) and tile.start < cutoffs[tile.level]:
+        while tile.level < self.first_level or (tile.level < len(cutoffs) and tile.start < cutoffs[tile.level]):
             tile.level += 1
         if tile.level == before or tile.level > self.last_level:
             return
@@ -418,11 +438,14 @@ class Layout:
         adopted = self.empty()
         adopted.stamp_us, adopted.latest_us = state.stamp_us, state.latest_us
         adopted.updates_offset, adopted.positions = state.updates_offset, dict(state.positions)
-        if state.latest_us == 0:
+        seen_us = max(state.latest_us, state.stamp_us, *state.first_us.values(), 0)
+        if seen_us == 0:
             return adopted
-        known = list(state.measures) if state.resolution == self.resolution.name else []
-        index_of = {old: self._index(id_) for old, id_ in enumerate(known) if id_ in self.longest_of}
-        adopted.since_us = self._since(state, index_of)
+        index_of = {old: self._index(id_) for old, id_ in enumerate(state.measures) if id_ in self.longest_of}
+        if state.resolution != self.resolution.name:
+            kept = [index for index, measure in enumerate(self.measures) if measure.operation == "first_time"]
+            index_of = {old: index for old, index in index_of.items() if index in kept}
+        adopted.since_us = self._since(state, index_of, seen_us)
         adopted.first_us = _renamed(state.first_us, index_of)
         adopted.tiles = [
             Tile(tile.start, tile.level, _renamed(tile.numbers, index_of), _renamed(tile.sets, index_of),
@@ -435,9 +458,9 @@ class Layout:
     def _index(self, id_: int) -> int:
         return list(self.longest_of).index(id_)
 
-    def _since(self, state: WindowState, index_of: dict[int, int]) -> dict[int, int]:
-        """From when on each measure of this layout is complete, in a state of another."""
-        since = dict.fromkeys(range(len(self.measures)), state.latest_us + 1)
+    def _since(self, state: WindowState, index_of: dict[int, int], seen_us: int) -> dict[int, int]:
+        """From when on each measure of this layout is complete, in a state of another that saw so much."""
+        since = dict.fromkeys(range(len(self.measures)), seen_us + 1)
         for (old, index), kept_s in zip(index_of.items(), _picked(state.measures, index_of), strict=True):
             wanted_s = self.measures[index].longest_s
             grown = state.latest_us - kept_s * SECOND if wanted_s > kept_s else 0
@@ -468,18 +491,12 @@ def combine(operation: Operation, old: int | None, new: int) -> int:
         return new
     if operation in ("max", "last_time"):
         return max(old, new)
-    return min(old, new) if operation == "min" else min(old + new, MAX_SUM)
+    return min(old, new) if operation == "min" else _bounded(old + new)
 
 
-def _find_or_insert(tiles: list[Tile], start: int, level: int) -> Tile:
-    position = len(tiles)
-    while position and tiles[position - 1].start > start:
-        position -= 1
-    if position and tiles[position - 1].start == start and tiles[position - 1].level == level:
-        return tiles[position - 1]
-    tile = Tile(start, level, {}, {}, {})
-    tiles.insert(position, tile)
-    return tile
+def _bounded(value: int) -> int:
+    """The value, or the nearest that can be encoded."""
+    return value if -MAX_SUM <= value <= MAX_SUM else max(-MAX_SUM, min(value, MAX_SUM))
 
 
 def _add(tile: Tile, index: int, measure: Measure, fact: Fact) -> None:
@@ -498,11 +515,12 @@ def _add(tile: Tile, index: int, measure: Measure, fact: Fact) -> None:
     value = fact.numbers.get(measure.field)
     if value is None:
         return
+    value = _bounded(value)
     if operation == "last":
         last = Last(fact.occurred_us, hash32(fact.message_id), value)
         tile.lasts[index] = max(last, tile.lasts.get(index, last))
     else:
-        value = min(value * value, MAX_SUM) if operation == "sum_squares" else value
+        value = _bounded(value * value) if operation == "sum_squares" else value
         tile.numbers[index] = combine(operation, tile.numbers.get(index), value)
 
 
