@@ -1,7 +1,8 @@
 """Where rows come from: pushed online by the feature workers, backfilled offline as Parquet."""
 
-from feast import Field, FileSource, PushSource, RequestSource
+from feast import BigQuerySource, Field, FileSource, PushSource, RequestSource
 from feast.data_format import ParquetFormat
+from feast.data_source import DataSource
 from feast.types import Int64, String
 
 from ibook.edges.feast_on_demand import AS_OF, PURCHASE_COLUMNS
@@ -12,14 +13,16 @@ from ibook.settings import load_settings
 SETTINGS = load_settings()
 
 
-def stored_rows(view: View) -> FileSource:
-    """A view's rows offline, in its folder."""
+def stored_rows(view: View) -> DataSource:
+    """A view's rows offline: Parquet files in its folder, or the table of its name."""
+    name, timestamp = f"{view.name}_rows", timestamp_of(view)
+    if SETTINGS.offline_store == "bigquery":
+        table = f"{SETTINGS.bigquery_project}.{SETTINGS.bigquery_dataset}.{view.name}"
+        return BigQuerySource(name=name, table=table, timestamp_field=timestamp)
     # Feast's command looks into every source before any code of ours runs, and warns of a missing one.
     seed(SETTINGS, view)
-    return FileSource(
-        name=f"{view.name}_rows", path=str(rows_folder(SETTINGS, view)), file_format=ParquetFormat(),
-        timestamp_field=timestamp_of(view),
-    )  # fmt: skip
+    path = str(rows_folder(SETTINGS, view))
+    return FileSource(name=name, path=path, file_format=ParquetFormat(), timestamp_field=timestamp)
 
 
 def push_source(view: View) -> PushSource:

@@ -22,6 +22,14 @@ class Settings(BaseSettings):
     """The online store. Set, it makes the launcher use that Redis."""
     data_dir: Path = Path(".ibook")
     """Everything we write on this machine: broker and table data, models, logs, the Feast registry."""
+    offline_store: Literal["duckdb", "bigquery"] = "duckdb"
+    """Where Feast reads history: Parquet files in the data folder, or a BigQuery data set."""
+    bigquery_project: str = ""
+    """The Google Cloud project of the data set."""
+    bigquery_dataset: str = "ibook"
+    """The data set that holds one table per view."""
+    bigquery_location: str = "EU"
+    """Where the data set lies."""
     parts: Literal["auto", "existing", "containers", "processes"] = "auto"
     """Where the local launcher takes Kafka and Redis from; `auto` is the first that can be had."""
     partitions: int = Field(default=4, ge=1, le=256)

@@ -12,7 +12,7 @@ import structlog
 from ibook.edges.feast_config import registry_path, write_yaml
 from ibook.edges.feast_views import VIEWS
 from ibook.errors import ConfigurationError
-from ibook.features import FEATURE_NAMES
+from ibook.features import ENTITY_FEATURES, FEATURE_NAMES, FEATURE_NAMES_HASH
 from ibook.settings import Settings
 
 log = structlog.get_logger()
@@ -38,7 +38,11 @@ def apply_feature_repo(settings: Settings, *, timeout_seconds: float = APPLY_SEC
 
 
 def _register(settings: Settings, timeout_seconds: float) -> None:
-    addresses = {"IBOOK_DATA_DIR": str(settings.data_dir.absolute()), "IBOOK_REDIS_URL": settings.redis_url}
+    addresses = {
+        "IBOOK_DATA_DIR": str(settings.data_dir.absolute()), "IBOOK_REDIS_URL": settings.redis_url,
+        "IBOOK_OFFLINE_STORE": settings.offline_store, "IBOOK_BIGQUERY_PROJECT": settings.bigquery_project,
+        "IBOOK_BIGQUERY_DATASET": settings.bigquery_dataset, "IBOOK_BIGQUERY_LOCATION": settings.bigquery_location,
+    }  # fmt: skip
     command = [sys.executable, "-m", PACKAGE, "--now"]
     try:
         done = subprocess.run(
@@ -58,7 +62,11 @@ def fingerprint(settings: Settings) -> str:
     digest = blake2b(digest_size=16)
     for path in sorted(repo_folder().glob("*.py")):
         digest.update(path.read_bytes())
-    described = (metadata.version("feast"), VIEWS, FEATURE_NAMES, registry_path(settings))
+    names = {entity: declared.names for entity, declared in ENTITY_FEATURES.items()}
+    offline = (settings.offline_store, settings.bigquery_project, settings.bigquery_dataset)
+    described = (
+        metadata.version("feast"), VIEWS, names, FEATURE_NAMES, FEATURE_NAMES_HASH, registry_path(settings), offline
+    )  # fmt: skip
     digest.update(repr(described).encode())
     return digest.hexdigest()
 

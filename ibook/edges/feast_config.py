@@ -1,6 +1,7 @@
 """Settings to Feast's configuration: the same addresses for the workers, the registry and plain SDK calls."""
 
 import json
+from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,14 +61,17 @@ def _json(value: Any) -> str:
 
 
 def write_yaml(settings: Settings) -> Path:
-    """Write the configuration for plain SDK calls, readable by its owner alone: the address may hold a password."""
+    """Write the configuration for plain SDK calls, readable by its owner alone: the address may hold a password.
+
+    Raises ConfigurationError for an address or an offline store that can't be used, OSError for the folder.
+    """
     connection = redis_connection(settings.redis_url, SDK_SECONDS)
     described = {
         "project": PROJECT,
         "provider": "local",
         "registry": str(registry_path(settings)),
         "online_store": {"type": "redis", "connection_string": connection.replace("$", "\\u0024")},
-        "offline_store": {"type": DUCKDB_STORE},
+        "offline_store": offline_config(settings),
         "entity_key_serialization_version": ENTITY_KEY_VERSION,
     }
     path = yaml_path(settings)
@@ -78,6 +82,28 @@ def write_yaml(settings: Settings) -> Path:
     path.touch(mode=0o600)
     path.write_text(text)
     return path
+
+
+def offline_config(settings: Settings) -> dict[str, str]:
+    """Feast's configuration of the offline store. Raises ConfigurationError when BigQuery can't be used."""
+    if settings.offline_store == "duckdb":
+        return {"type": DUCKDB_STORE}
+    if not settings.bigquery_project:
+        raise ConfigurationError("IBOOK_OFFLINE_STORE=bigquery needs a project: set IBOOK_BIGQUERY_PROJECT.")
+    if not has_bigquery():
+        raise ConfigurationError("IBOOK_OFFLINE_STORE=bigquery needs Google's client: pip install 'ibook[gcp]'.")
+    return {
+        "type": "bigquery", "project_id": settings.bigquery_project, "dataset": settings.bigquery_dataset,
+        "location": settings.bigquery_location,
+    }  # fmt: skip
+
+
+def has_bigquery() -> bool:
+    """Whether the libraries are there that Feast reads BigQuery with."""
+    try:
+        return all(util.find_spec(f"google.cloud.{name}") for name in ("bigquery", "storage"))
+    except ModuleNotFoundError:  # there is no google.cloud at all
+        return False
 
 
 def online_config(settings: Settings) -> "RepoConfig":
