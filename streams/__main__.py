@@ -5,30 +5,52 @@ import importlib
 import logging
 import os
 import sys
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import structlog
 
 from ibook.errors import ConfigurationError
 from ibook.settings import Settings, load_settings
 
+if TYPE_CHECKING:
+    from faust.types import AppT
+
 WORKERS = (
     "activity-to-entities", "entities-to-features", "purchases-to-verdicts", "outcomes-to-journal",
-    "journal-to-rewards", "rewards-to-policies",
+    "journal-to-rewards", "rewards-to-policies", "updates-to-archive",
 )  # fmt: skip
+WITHOUT_FAUST = ("updates-to-archive",)
+"""They read the log themselves: their module has `run(settings)` instead of an app."""
 
 
 def run(name: str, settings: Settings) -> None:
     """Run a worker in this process; returns when it has stopped."""
-    import faust
-    import uvloop
     from prometheus_client import start_http_server
 
-    uvloop.install()
     log_plainly()
-    app = importlib.import_module(f"streams.{name.replace('-', '_')}").create(settings)
+    worker = importlib.import_module(f"streams.{name.replace('-', '_')}")
+    app = None if name in WITHOUT_FAUST else _app(worker, settings)
     if settings.metrics_port:
         start_http_server(settings.metrics_port, addr="127.0.0.1")
     spare_the_collector()
+    if app is None:
+        worker.run(settings)
+    else:
+        _run_app(app)
+
+
+def _app(worker: ModuleType, settings: Settings) -> "AppT":
+    import uvloop
+
+    uvloop.install()
+    app: AppT = worker.create(settings)
+    return app
+
+
+def _run_app(app: "AppT") -> None:
+    import faust
+
     try:
         faust.Worker(app, loglevel="warn", redirect_stdouts=False, quiet=True).execute_from_commandline()
     except SystemExit as stopped:

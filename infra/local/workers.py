@@ -35,5 +35,6 @@ WORKERS = (
     _stream("outcomes-to-journal"),
     _stream("journal-to-rewards"),
     _stream("rewards-to-policies"),
+    _stream("updates-to-archive"),
     Worker(name="serving", arguments=("serving",), ready_path="/readyz"),
 )
