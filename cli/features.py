@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.settings import DataDir
+from ibook.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from ibook.edges.parity import ParityReport
@@ -53,3 +54,49 @@ def show_parity(report: "ParityReport") -> None:
 
 def _say(sentence: str) -> None:
     print(sentence, flush=True)
+
+
+@app.command()
+def backfill(
+    keys: Annotated[Path, typer.Option(help="CSV or Parquet: columns like card_id, user_id, event_id, and as_of.")],
+    out: Annotated[Path, typer.Option(help="Parquet file to write: the same rows with a column per feature.")],
+    as_served: Annotated[
+        str, typer.Option(metavar="SECONDS|measured", help="States so many seconds old, plus own purchases since.")
+    ] = "0",
+    features: Annotated[str, typer.Option(help="Only these, separated by commas.")] = "",
+    write_offline: Annotated[
+        bool, typer.Option("--write-offline", help="Add the states to Feast's offline store, too.")
+    ] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Compute features of any keys at any instants from the archive, by the functions that serve them.
+
+    Time is event time: what had happened by then, whenever it arrived. Reads the archive as it is; needs no Kafka.
+    """
+    import time
+
+    import pyarrow.parquet as pq
+
+    from cli.kept import archive_folder
+    from ibook.edges import backfill as edge
+    from ibook.edges.archive import archive_of
+
+    settings = archive_folder(data_dir)
+    archive = archive_of(settings)
+    began = time.monotonic()
+    table = edge.read_keys(keys)
+    stale = edge.measured_staleness_us(archive, edge.instants_of(table)) if as_served == "measured" else _us(as_served)
+    chosen = [name.strip() for name in features.split(",") if name.strip()] or None
+    filled = edge.backfill(
+        archive, table, features=chosen, staleness_us=stale, write_offline=settings if write_offline else None
+    )
+    pq.write_table(filled, out)
+    added = filled.num_columns - table.num_columns
+    _say(f"{filled.num_rows:,} rows with {added} features in {time.monotonic() - began:.1f} s: {out}.")
+
+
+def _us(seconds: str) -> int:
+    try:
+        return round(float(seconds) * 1e6)
+    except ValueError:
+        raise ConfigurationError(f"--as-served {seconds!r} is neither seconds nor `measured`.") from None

@@ -50,14 +50,29 @@ def kept_data(data_dir: Path | None) -> Iterator[Reached]:
 
 
 def _kept_last(folders: tuple[Path, ...]) -> Path:
-    from infra.local.state import run_dir
-
     kept = [folder for folder in folders if (folder / "kafka" / "data" / "meta.properties").exists()]
     if not kept:
         raise ConfigurationError(f"No platform runs on {folders[0]}, and it keeps no data: run `ibook demo` first.")
+    return max(kept, key=_last_used)
 
-    def last_used(folder: Path) -> float:
-        noted = run_dir(folder) / "platform.json"
-        return (noted if noted.exists() else folder).stat().st_mtime
 
-    return max(kept, key=last_used)
+def _last_used(folder: Path) -> float:
+    from infra.local.state import run_dir
+
+    noted = run_dir(folder) / "platform.json"
+    return (noted if noted.exists() else folder).stat().st_mtime
+
+
+def archive_folder(data_dir: Path | None) -> "Settings":
+    """Settings whose folder has an archive: the named one, or its demo's, whichever is used or was used last.
+
+    Raises ConfigurationError.
+    """
+    from infra.local.state import running_state
+
+    base = settings_for(data_dir)
+    folders = [folder for folder in (base.data_dir, base.data_dir / "demo") if (folder / "archive").exists()]
+    if not folders:
+        raise ConfigurationError(f"There is no archive in {base.data_dir}: `updates-to-archive` writes it.")
+    running = [folder for folder in folders if running_state(folder) is not None]
+    return base.model_copy(update={"data_dir": max(running or folders, key=_last_used)})

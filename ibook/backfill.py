@@ -49,6 +49,11 @@ class _History:
         self._positions: dict[int, int] = {}
         self._recent: list[int] = []
 
+    @property
+    def known(self) -> bool:
+        """Whether anything was heard of it."""
+        return bool(self._positions)
+
     def hear(self, update: EntityUpdate) -> None:
         """Take an update unless it was delivered before, or its message is one of the latest sent again."""
         if update.offset <= self._positions.get(update.source, -1):
@@ -78,14 +83,22 @@ def values_at(updates: Iterable[EntityUpdate], wanted: Sequence[Wanted]) -> list
     return values
 
 
-def states_at(updates: Iterable[EntityUpdate], wanted: Sequence[Wanted]) -> Iterator[tuple[int, WindowState]]:
-    """Index and state of each wanted entity, in no particular order; a state is good until the next one is taken."""
+def states_at(
+    updates: Iterable[EntityUpdate], wanted: Sequence[Wanted], *, known_only: bool = False
+) -> Iterator[tuple[int, WindowState]]:
+    """Index and state of each wanted entity, in no particular order; a state is good until the next one is taken.
+
+    With `known_only`, entities that these updates do not mention are left out: they may lie in another partition.
+    """
     asked: dict[EntityKey, list[int]] = {}
     for index, one in enumerate(wanted):
         asked.setdefault((one.entity, one.key), []).append(index)
     histories = _heard(updates, asked.keys())
     for key, indexes in asked.items():
-        facts = histories.pop(key).facts
+        history = histories.pop(key)
+        if known_only and not history.known:
+            continue
+        facts = history.facts
         facts.sort(key=lambda fact: fact.occurred_us)
         indexes.sort(key=lambda index: wanted[index].seen_us)
         yield from _replayed(ENTITY_FEATURES[key[0]], facts, [(index, wanted[index]) for index in indexes])

@@ -85,7 +85,7 @@ def check_parity(settings: Settings, *, live: bool, say: Callable[[str], None] =
     partitions = list_topics(settings).get(ENTITY_UPDATES.name, 0)
     held = spans(settings, COMPARED)
     sent = _sent(settings, held, live=live)
-    _archived(settings, live=live)
+    archived(settings, live=live)
     archive = Archive(settings.data_dir / "archive")
     parity, completeness = Parity(), Completeness(partitions)
     say("Reading what was served.")
@@ -116,8 +116,11 @@ def _sent(settings: Settings, held: Mapping[Place, Span], *, live: bool) -> dict
         time.sleep(0.3)
 
 
-def _archived(settings: Settings, *, live: bool) -> None:
-    """See to it that all updates and evidence that the topics hold now are in the archive."""
+def archived(settings: Settings, *, live: bool) -> None:
+    """See to it that all updates and evidence that the topics hold now are in the archive.
+
+    `live`: a sink runs and is waited for. Raises BrokerUnavailable, ConfigurationError.
+    """
     if not live:
         archive_to_the_end(settings)
         return
