@@ -31,6 +31,15 @@ STATES_ADOPTED = Counter(
 STATES_PUSHED = Counter("ibook_feature_states_pushed_total", "States written to the online store.", ["entity"])
 PUSH_SECONDS = Histogram("ibook_feature_push_seconds", "One push to the online store.", buckets=LATENCY_BUCKETS)
 PUSH_FAILURES = Counter("ibook_feature_push_failures_total", "Pushes the online store refused or did not answer.")
+FEATURE_FRESHNESS = Histogram(
+    "ibook_feature_freshness_seconds",
+    "From when the newest fact of a pushed state happened until the state was readable; facts of the last 5 minutes.",
+    ["view"],
+    buckets=LATENCY_BUCKETS,
+)
+STORE_RESTORED = Counter(
+    "ibook_feature_partitions_restored_total", "Times all states of a partition were pushed: the store had lost rows."
+)
 HEARTBEAT_LAG = Gauge("ibook_feature_heartbeat_lag_seconds", "Now minus the oldest heartbeat written.")
 
 QUOTES = Counter("ibook_price_quotes_total", "Quotes issued.", ["source"])

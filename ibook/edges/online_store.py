@@ -4,6 +4,7 @@ The hot path holds views, configuration and provider, and calls the provider dir
 parse the registry on every call. Redis keeps, per row, the newest event timestamp; an older or equal one is dropped.
 """
 
+import struct
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from feast.protos.feast.types.Value_pb2 import Value
 
 Result = TypeVar("Result")
+_ERA = struct.Struct(">q")
+_NO_ERA = _ERA.pack(0)
 Key = str | int
 Row = tuple[Key, Mapping[str, bytes | int | float], int]
 """Key, columns and event timestamp in microseconds."""
@@ -69,13 +72,38 @@ class OnlineStore:
         self._write(view, [(key, {column: state}, stamp_us) for key, state, stamp_us in rows])
 
     def read_heartbeats(self, n_partitions: int) -> list[bytes | None]:
-        """The heartbeat of every partition of `entity-updates`, None where there is none."""
-        return self._read(HEARTBEAT_VIEW, range(n_partitions))
+        """The heartbeat of every partition of `entity-updates`, None where there is none that counts.
 
-    def write_heartbeat(self, partition: int, payload: bytes, stamp_us: int) -> None:
-        """Write the heartbeat of one partition; dropped unless `stamp_us` is newer than the stored one's."""
+        One written in an era counts while the row that began the era is there: a store that was emptied after its
+        era began, even between reading and writing a heartbeat, has none.
+        """
+        rows = self._read(HEARTBEAT_VIEW, [*range(n_partitions), *(-1 - p for p in range(n_partitions))])
+        beats, eras = rows[:n_partitions], rows[n_partitions:]
+        return [
+            beat[_ERA.size :] if beat is not None and beat[: _ERA.size] in (_NO_ERA, era) else None
+            for beat, era in zip(beats, eras, strict=True)
+        ]
+
+    def begin_era(self, partition: int, era: int) -> None:
+        """From now on every state of a partition is written again; `era` is larger than any before, and positive.
+
+        Heartbeats of another era count no more.
+        """
         (column,) = HEARTBEAT_VIEW.columns
-        self._write(HEARTBEAT_VIEW, [(partition, {column: payload}, stamp_us)])
+        self._write(HEARTBEAT_VIEW, [(-1 - partition, {column: _ERA.pack(era)}, era)])
+
+    def write_heartbeat(self, partition: int, payload: bytes, stamp_us: int, era: int = 0) -> None:
+        """Write the heartbeat of one partition; dropped unless `stamp_us` is newer than the stored one's.
+
+        `era` is the one that began before its states were written; 0 for one that counts whatever happened.
+        """
+        (column,) = HEARTBEAT_VIEW.columns
+        self._write(HEARTBEAT_VIEW, [(partition, {column: _ERA.pack(era) + payload}, stamp_us)])
+
+    def read_eras(self, n_partitions: int) -> list[int]:
+        """The era each partition is in; 0 where none has begun."""
+        rows = self._read(HEARTBEAT_VIEW, [-1 - p for p in range(n_partitions)])
+        return [0 if row is None else int(_ERA.unpack(row)[0]) for row in rows]
 
     def write_realtime_metrics(self, rows: Sequence[tuple[str, RealtimeMetrics, int]]) -> None:
         """Write (event id, metrics, event timestamp in microseconds) rows as typed columns."""
