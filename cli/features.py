@@ -1,6 +1,7 @@
 """`ibook features`: do the features agree with the log, at any instant, in any store?"""
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,8 +9,10 @@ import typer
 
 from cli.settings import DataDir
 from ibook.errors import ConfigurationError
+from ibook.settings import load_settings
 
 if TYPE_CHECKING:
+    from cli.kept import Reached
     from ibook.edges.parity import ParityReport
 
 app = typer.Typer(help="Features: compare, backfill, rebuild, examine.", no_args_is_help=True)
@@ -100,3 +103,58 @@ def _us(seconds: str) -> int:
         return round(float(seconds) * 1e6)
     except ValueError:
         raise ConfigurationError(f"--as-served {seconds!r} is neither seconds nor `measured`.") from None
+
+
+@app.command()
+def rebuild(
+    from_log: Annotated[
+        bool, typer.Option("--from-log", help="Fold the archive, rather than read the workers' changelog.")
+    ] = False,
+    database: Annotated[
+        int | None, typer.Option(help="An empty database of the same Redis to build in [default: the next one].")
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Fill the online store again beside the live one, compare, and move over what is missing or differs.
+
+    Workers that run restore an emptied store by themselves: they are waited for, then checked. Exit code 1 when the
+    store is not equal in the end.
+    """
+    from cli.kept import kept_data
+    from ibook.edges import rebuild as edge
+    from infra.local.processes import interrupt_on_signals
+
+    interrupt_on_signals()
+    with kept_data(data_dir) as reached:
+        _check_redis(reached)
+        done = edge.rebuild(reached.settings, live=reached.live, from_log=from_log, database=database, say=_say)
+    if not done.is_equal:
+        for entity, name in [*done.missing, *done.differing][:10]:
+            _say(f"  {entity} {name} {'is missing' if (entity, name) in done.missing else 'differs'}.")
+        raise typer.Exit(DISAGREES)
+    _say("The online store is whole.")
+
+
+def _check_redis(reached: "Reached") -> None:
+    if not reached.live and "redis_url" not in load_settings().model_fields_set:
+        raise ConfigurationError(
+            "No platform runs, and its Redis keeps nothing on disk: `ibook up` fills it, or name one (IBOOK_REDIS_URL)."
+        )
+
+
+@app.command()
+def doctor(data_dir: DataDir = None) -> None:
+    """Say what is wrong with the features of a running platform, and what to do. Exit code 1 on a FAIL."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from cli.settings import settings_of_running
+    from ibook.edges.doctor import examine
+
+    findings = list(examine(settings_of_running(data_dir)))
+    table = Table("", "what", "finding", "what to do", box=None, show_lines=False)
+    for each in findings:
+        table.add_row(each.level, each.what, each.sentence, each.remedy)
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    if any(each.level == "FAIL" for each in findings):
+        raise typer.Exit(DISAGREES)

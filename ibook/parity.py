@@ -23,8 +23,8 @@ from ibook.features import request_features as of_request
 from ibook.messages import PurchaseRequested, VerdictEvidence
 from ibook.windows import StoredState, WindowState, decode_state, encode_state
 
-SERVED = ("normal", "stale_features")
-"""Postures whose verdict used the features."""
+SERVED = ("normal", "stale_features", "rules_only")
+"""Postures whose verdict used the features; without a model, the rules did."""
 EntityKey = tuple[EntityName, str]
 
 
