@@ -63,7 +63,15 @@ def kinds_of(features: EntityFeatures) -> list[str]:
     return sorted({kind for feature in features.declared for kind in (*feature.kinds, *feature.of)})
 
 
-AGES_US = st.one_of(*(st.integers(0, longest * SECOND) for longest in (90, 900, 5000, 2 * DAY, 40 * DAY)))
+EDGE_US = -(-LATEST_US // (DAY * SECOND)) * DAY * SECOND
+"""A whole day, not before LATEST_US: as of then every window begins where a tile does."""
+_NEAR_EDGES_US = st.builds(
+    lambda window_s, hops, us: window_s * SECOND + hops * SECOND + us - (EDGE_US - LATEST_US),
+    st.sampled_from(ALMOST_ALL_S), st.sampled_from([-60, -10, -1, 0, 1, 5, 10, 60, 1200]), st.sampled_from([-1, 0, 1]),
+).filter(lambda age_us: age_us >= 0)  # fmt: skip
+AGES_US = st.one_of(
+    *(st.integers(0, longest * SECOND) for longest in (90, 900, 5000, 2 * DAY, 40 * DAY)), _NEAR_EDGES_US
+)
 """How long before LATEST_US something happens: in any level of the tiles, and beyond them."""
 
 
