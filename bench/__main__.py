@@ -43,6 +43,32 @@ def verdicts(
         raise typer.Exit(1)
 
 
+@app.command()
+def features(
+    purchases: Annotated[int, typer.Option(min=500, help="Purchases of the shop's hour behind the backlog.")] = 12_000,
+    states: Annotated[int, typer.Option(min=1000, help="States to recover.")] = 1_000_000,
+    seconds: Annotated[float, typer.Option(min=2, help="Length of the steady load.")] = 20.0,
+    seed: Annotated[int, typer.Option(help="Seeds the messages.")] = 0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
+) -> None:
+    """How fast features are folded and pushed, how fresh they are, how soon they are back; beside the usual way."""
+    from bench.features import measure, write
+    from infra.local.processes import interrupt_on_signals
+
+    interrupt_on_signals()
+    base = load_settings()
+    settings = base.model_copy(update={"data_dir": base.data_dir.absolute() / "bench", "parts": "processes"})
+    began = conditions()
+    typer.echo(began)
+    try:
+        figures = measure(settings, purchases=purchases, states=states, seconds=seconds, seed=seed)
+    except KeyboardInterrupt:
+        typer.echo("Stopped before its end; nothing is left running.")
+        raise typer.Exit(130) from None
+    if json_file is not None:
+        write(figures, began, json_file)
+
+
 @app.command(hidden=True)
 def naive_agent() -> None:
     """The baseline's worker process."""

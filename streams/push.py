@@ -174,7 +174,8 @@ class Vouching:
         self._written: dict[int, list[bytes]] = {}
         """The last heartbeat we know to be written, and those after it of which we do not know."""
         self._refused: dict[int, bytes | None] = {}
-        """Heartbeats of another log that a restoration found; they are newer than ours will ever be."""
+        """Heartbeats that were there before a restoration; still there after it, they are those of another log."""
+        self._told: set[int] = set()
 
     def push(self, rows: Mapping[EntityKey, Row], beats: Mapping[int, Beat]) -> None:
         """Write states, then the heartbeats that vouch for them. Raises FeatureUnavailable: then do it all again."""
@@ -192,6 +193,7 @@ class Vouching:
         eras, written = self.eras, self._written.setdefault(partition, [])  # of this assignment, if another comes
         if present is None or (written and present not in written):
             if present is not None and self._refused.get(partition) == present:
+                self._tell(partition)
                 return
             if present is not None:
                 self._refused[partition] = present
@@ -203,6 +205,11 @@ class Vouching:
             written.append(beat.payload)
             self._store.write_heartbeat(partition, beat.payload, beat.stamp, eras[partition])
             del written[:-1]
+
+    def _tell(self, partition: int) -> None:
+        if partition not in self._told:
+            self._told.add(partition)
+            log.error("the online store holds a heartbeat of another, longer log: empty it", partition=partition)
 
     def _restore(self, partition: int, stamp: int) -> int:
         """Push every state of a partition, in a new era, which is returned."""
