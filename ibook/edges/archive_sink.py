@@ -138,14 +138,22 @@ class ArchiveSink:
                 )
 
     def _assign_new_partitions(self) -> None:
-        known = set(self._assigned())
-        found = self._list_topics()
+        """Raises BrokerUnavailable, ConfigurationError. All is asked before anything is fetched: answers would wait."""
+        known, found = set(self._assigned()), self._list_topics()
+        starts: list[TopicPartition] = []
         for topic in DATASETS:
             if not found.get(topic):
                 raise ConfigurationError(f"The topic {topic} does not exist: run `ibook topics apply`.")
             archived = next_offsets(self._folder, topic)
-            for number in sorted(set(found[topic]) - {partition for name, partition in known if name == topic}):
-                self._begin(topic, number, max(archived.get(number, 0), self._writer.next_offset(topic, number)))
+            for number in found[topic]:
+                if (topic, number) not in known:
+                    following = max(archived.get(number, 0), self._writer.next_offset(topic, number))
+                    starts.append(TopicPartition(topic, number, self._start(topic, number, following)))
+        for one in starts:
+            self._writer.begin(one.topic, one.partition, one.offset)
+            self._awaited.add((one.topic, one.partition))
+        if starts:
+            self._consumer.incremental_assign(starts)
         self._looked_at = time.monotonic()
 
     def _list_topics(self) -> dict[str, list[int]]:
@@ -161,8 +169,8 @@ class ArchiveSink:
         except BrokerUnavailable:
             self._looked_at = time.monotonic()  # away: what we have goes on, we look again later
 
-    def _begin(self, topic: str, number: int, following: int) -> None:
-        """Read a partition from the first offset that is not archived, or from the first there still is."""
+    def _start(self, topic: str, number: int, following: int) -> int:
+        """The first offset that is not archived, or the first there still is."""
         low, high = self._watermarks(topic, number)
         deadline = time.monotonic() + ANSWER_SECONDS
         while following > high:  # a new leader may not know yet how far it has got
@@ -177,10 +185,7 @@ class ArchiveSink:
             metrics.ARCHIVE_GAP.labels(topic).inc(low - following)
             log.error("kafka dropped records before they were archived", topic=topic, partition=number,
                       first=following, last=low - 1)  # fmt: skip
-        start = max(low, following)
-        self._writer.begin(topic, number, start)
-        self._consumer.incremental_assign([TopicPartition(topic, number, start)])
-        self._awaited.add((topic, number))
+        return max(low, following)
 
     def _fell_out(self, topic: str, number: int) -> None:
         """The next offset is not there any more: write what we have, then go on at the first there still is."""
@@ -252,6 +257,7 @@ def _consumer(settings: Settings) -> Consumer:
             "isolation.level": "read_committed",
             "queued.max.messages.kbytes": 32 << 10,
             "fetch.min.bytes": 64 << 10,  # many records per answer: nobody waits for us
+            "fetch.wait.max.ms": 200,
             "log_level": 0,
         }
     )
