@@ -43,7 +43,7 @@ def demo(
     """Start everything, play a shop, launch an attack, show it live, and stop everything.
 
     The data stays for a look; the next demo begins on empty data. Exit code 1 when a purchase has no verdict or two
-    that differ.
+    that differ, or when a value that was served is not what the log gives.
     """
     from infra.local.processes import interrupt_on_signals
     from infra.local.running import running_platform
@@ -77,7 +77,7 @@ def _check_writable(json_file: Path | None) -> None:
 
 
 def play(platform: "Platform", *, seconds: float, rate: float, seed: int) -> "DemoReport":
-    """A past, then the load, then wait until nothing lags, then the audit."""
+    """A past, then the load, then wait until nothing lags, then the audit and the comparison with the log."""
     from cli.demo_report import report
     from cli.demo_screen import Screen
     from cli.watching import Watcher
@@ -85,6 +85,7 @@ def play(platform: "Platform", *, seconds: float, rate: float, seed: int) -> "De
     from ibook.edges.freshness import FreshnessProbe
     from ibook.edges.lag import wait_until_nothing_lags
     from ibook.edges.online_store import OnlineStore
+    from ibook.edges.parity import check_parity
     from simulator.realtime import RealtimeShop
 
     settings = platform.settings
@@ -114,10 +115,12 @@ def play(platform: "Platform", *, seconds: float, rate: float, seed: int) -> "De
         watcher.stop()
         if shop.failure is not None:
             raise shop.failure
-        return report(
-            shop.stats(), auditor.look(to_the_end=True), shop.latencies(), probe.seconds(), launched=screen.launched,
-            ready_seconds=platform.ready_seconds, caught_up=caught_up,
-        )  # fmt: skip
+        audit = auditor.look(to_the_end=True)
+    _say("Comparing what was served with what the log gives.")
+    return report(
+        shop.stats(), audit, shop.latencies(), probe.seconds(), check_parity(settings, live=True),
+        launched=screen.launched, ready_seconds=platform.ready_seconds, caught_up=caught_up,
+    )  # fmt: skip
 
 
 def _load_past(settings: "Settings", seed: int) -> "World":
@@ -182,7 +185,7 @@ def _tell(done: "DemoReport", json_file: Path | None, where: str) -> None:
     _say("Next: `ibook up` keeps the platform running, `ibook topics list` shows what travels,")
     _say("docs/publishing.md publishes a purchase of your own, and `make bench` measures this machine.")
     if not done.sound:
-        _say("NOT SOUND: some purchases have no verdict, or two that differ.")
+        _say("NOT SOUND: some purchases have no verdict, or two that differ, or features disagree with the log.")
 
 
 def _say(sentence: str) -> None:

@@ -8,6 +8,7 @@ from ibook.edges.freshness import percentiles_ms
 
 if TYPE_CHECKING:
     from ibook.edges.audit import Audit
+    from ibook.edges.parity import ParityReport
     from simulator.stats import ShopStats
 
 
@@ -37,6 +38,10 @@ class DemoReport:
     ready_seconds: float
     caught_up: bool
     """Whether every worker had finished everything in the end."""
+    parity: dict[str, Any]
+    """As `ibook features parity --json` writes it; history and live purchases alike."""
+    agrees: bool = True
+    """Every value that was served is what the log gives, and the log has every message."""
     attacks: list[dict[str, Any]] = field(default_factory=list)
     """Those that were launched here; the background has its own, which count in recall and precision."""
 
@@ -46,12 +51,13 @@ class DemoReport:
 
     @property
     def sound(self) -> bool:
-        """Every purchase, past and live, has its one verdict."""
-        return not self.missing and not self.conflicting and self.verdicts == self.purchases > 0
+        """Every purchase, past and live, has its one verdict, from features that the log confirms."""
+        answered = not self.missing and not self.conflicting and self.verdicts == self.purchases > 0
+        return answered and self.agrees
 
 
 def report(
-    stats: "ShopStats", audit: "Audit", latencies: list[float], freshness: list[float], *,
+    stats: "ShopStats", audit: "Audit", latencies: list[float], freshness: list[float], parity: "ParityReport", *,
     launched: Sequence[int], ready_seconds: float, caught_up: bool,
 ) -> DemoReport:  # fmt: skip
     """Put together what the shop, the auditor and the probe have seen."""
@@ -63,6 +69,7 @@ def report(
         sales=stats.sales, dead_letters=audit.dead_letters, unquoted=stats.unquoted,
         rate_reached=round(stats.rate_reached, 1), history_purchases=audit.purchases - stats.purchases,
         ready_seconds=round(ready_seconds, 1), caught_up=caught_up,
+        parity=parity.as_json(), agrees=parity.sound,
         attacks=[
             {"pattern": each.pattern, "purchases": each.purchases, "caught": len(each.caught)}
             for each in stats.attacks
@@ -86,6 +93,13 @@ def sentences(done: DemoReport) -> Iterator[str]:
         yield "Purchase to readable verdict: " + _ms(latency) + "."
     if fresh:
         yield "Purchase to readable feature: " + _ms(fresh) + "."
+    compared = done.parity
+    yield (
+        f"Features against the log: {compared['values_checked']:,} values recomputed, {compared['mismatches']} differ; "
+        f"{compared['updates_expected']:,} updates due, {compared['updates_missing']} missing, "
+        f"{compared['updates_extra']} extra."
+    )
+    yield from compared["examples"][:5]
     yield f"{done.quotes} prices shown ({done.unquoted} without a quote), {done.sales} sales."
     yield f"{done.dead_letters} unreadable messages in dead-letters, with their positions and reasons."
     if not done.caught_up:

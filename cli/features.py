@@ -44,7 +44,7 @@ def parity(json_file: JsonFile = None, data_dir: DataDir = None) -> None:
 
 def show_parity(report: "ParityReport") -> None:
     """Print a comparison: what was compared, staleness per view, and whatever disagrees."""
-    from cli.features_report import parity_sentences, staleness_table
+    from cli.features_report import STALENESS, parity_sentences, staleness_table
 
     _say("")
     for sentence in parity_sentences(report):
@@ -52,6 +52,7 @@ def show_parity(report: "ParityReport") -> None:
     if report.values.verdicts:
         from rich.console import Console
 
+        _say("\n" + "\n".join(STALENESS))
         Console(width=100).print(staleness_table(report))
 
 

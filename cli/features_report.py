@@ -37,19 +37,23 @@ def parity_sentences(report: "ParityReport") -> Iterator[str]:
         yield f"  {sentence}"
 
 
+STALENESS = (
+    "Staleness of purchases decided as they happened. Heartbeat: decision time minus the oldest one, as recorded.",
+    "Views: how long the broker had held the oldest update of the entity that neither its state nor the worker's own",
+    "purchases had; 0 when none was missed.",
+)
+"""What the table below shows."""
+
+
 def staleness_table(report: "ParityReport") -> "Table":
-    """How stale features were when verdicts were decided."""
+    """How stale features were when verdicts were decided: one row for all, one per view."""
     from rich.table import Table
 
-    table = Table("staleness when decided", "p50", "p95", "p99", "verdicts", "missed nothing", box=None)
-    _row(table, "heartbeat, as recorded", percentiles_ms(report.values.staleness_s), len(report.values.staleness_s))
+    table = Table("stale by", "p50", "p95", "p99", "verdicts", "missed nothing", box=None)
+    _row(table, "heartbeat", percentiles_ms(report.values.staleness_s), len(report.values.staleness_s))
     for entity, missed in report.values.missed_s.items():
         share = f"{sum(each == 0 for each in missed) / len(missed):.1%}" if missed else ""
         _row(table, f"{entity}_state", percentiles_ms(missed), len(missed), share)
-    table.caption = (
-        "heartbeat: decision time minus the oldest heartbeat. Views: how long the broker had held the oldest update "
-        "of the entity that neither its state nor the worker's own purchases had; 0 when none was missed."
-    )
     return table
 
 

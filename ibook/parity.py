@@ -25,6 +25,8 @@ from ibook.windows import StoredState, WindowState, decode_state, encode_state
 
 SERVED = ("normal", "stale_features", "rules_only")
 """Postures whose verdict used the features; without a model, the rules did."""
+PROMPT_US = 60_000_000
+"""A purchase decided so long after it happened was not decided as it happened."""
 EntityKey = tuple[EntityName, str]
 
 
@@ -78,9 +80,12 @@ class Values:
     miscounted: dict[str, str] = field(default_factory=dict)
     """The first of each entity, in words."""
     staleness_s: "array[float]" = field(default_factory=lambda: array("d"))
-    """Decision time minus heartbeat, as the evidence has it."""
+    """Decision time minus the oldest heartbeat, as the evidence has it; of purchases decided as they happened."""
+    staleness_all_s: "array[float]" = field(default_factory=lambda: array("d"))
+    """The same of all, a past that was loaded at once, or a backlog, among them."""
     missed_s: "dict[EntityName, array[float]]" = field(default_factory=lambda: {e: array("d") for e in ENTITIES})
-    """Per entity: how long the broker had held the oldest update of it that the verdict did not see; 0 for none."""
+    """Per entity: how long the broker had held the oldest update of it that the verdict did not see; 0 for none. Of
+    purchases decided as they happened."""
 
     @property
     def mismatches(self) -> int:
@@ -127,7 +132,9 @@ def looks_of(evidence: VerdictEvidence, values: Values) -> Iterator[Look]:
         return
     values.verdicts += 1
     if evidence.staleness_seconds is not None:
-        values.staleness_s.append(evidence.staleness_seconds)
+        values.staleness_all_s.append(evidence.staleness_seconds)
+        if to_us(evidence.occurred_at) - to_us(purchase.occurred_at) <= PROMPT_US:
+            values.staleness_s.append(evidence.staleness_seconds)
     recorded = np.array([np.nan if each is None else each for each in evidence.features], np.float32)
     values.compare(list(REQUEST_FEATURES), recorded[_PLACES["request"]], np.array(of_request(purchase), np.float32),
                    evidence.transaction_id, "request", purchase.transaction_id)  # fmt: skip
@@ -305,7 +312,9 @@ class Recomputation:
         recomputed = np.array([found[column] for column in _COLUMNS[look.entity]], np.float32)
         names = known.features.model_names
         self._values.compare(names, look.recorded, recomputed, look.transaction_id, look.entity, look.key)
-        known.waiting.append(_Waiting(look.decided_us, {each.source: (each.first, each.last) for each in look.folded}))
+        if look.decided_us - look.as_of_us <= PROMPT_US:
+            folded = {each.source: (each.first, each.last) for each in look.folded}
+            known.waiting.append(_Waiting(look.decided_us, folded))
 
     def _with_purchases(self, key: EntityKey, known: _Entity, look: Look) -> WindowState:
         onto = known.onto

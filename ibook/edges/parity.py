@@ -52,6 +52,7 @@ class ParityReport:
             "updates_extra": pairs.extra,
             "mismatches_by_feature": dict(values.mismatches_by_feature),
             "staleness_ms": percentiles_ms(values.staleness_s),
+            "staleness_all_ms": percentiles_ms(values.staleness_all_s),
             "missed_ms": {entity: percentiles_ms(found) for entity, found in values.missed_s.items()},
             "miscounted_by_entity": dict(values.miscounted_by_entity),
             "verdicts_of_other_features": values.verdicts_of_other_features,

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -49,6 +50,17 @@ def test_the_summary_has_every_figure(ran: Ran) -> None:
     assert {"p50", "p95", "p99"} <= set(report["latency_ms"])  # type: ignore[call-overload]
     assert "p95" in report["freshness_ms"]  # type: ignore[operator]
     assert sum(report["actions"].values()) == report["verdicts"]  # type: ignore[attr-defined]
+
+
+def test_every_value_served_is_what_the_log_gives(ran: Ran) -> None:
+    _, report, _ = ran
+    parity: dict[str, Any] = report["parity"]  # type: ignore[assignment]
+    assert report["agrees"]
+    assert (parity["mismatches"], parity["mismatches_by_feature"]) == (0, {}), parity["examples"]
+    assert (parity["updates_missing"], parity["updates_extra"]) == (0, 0), parity["examples"]
+    assert parity["verdicts"] > 1000
+    assert parity["values_checked"] == parity["verdicts"] * parity["features"]
+    assert {"p50", "p95", "p99"} <= set(parity["staleness_ms"])
 
 
 def test_prices_were_quoted_and_tickets_sold(ran: Ran) -> None:
