@@ -19,6 +19,7 @@ from yarl import URL
 
 from ibook.errors import ConfigurationError
 from ibook.settings import Settings
+from streams.connections import mend_connections
 from streams.fetching import RELAXED, Patience, patient_transport
 
 log = structlog.get_logger()
@@ -64,6 +65,7 @@ def create_app(name: str, settings: Settings, patience: Patience = RELAXED) -> f
         consumer_auto_offset_reset="earliest",
         consumer_group_instance_id=f"{name}-{settings.worker_name}",
     )
+    mend_connections()
     app.transport = patient_transport(app, brokers, patience)
     quiesce_after_rebalance(app)
     Watchdog.attach(app, settings.session_timeout_seconds / 2)
@@ -84,7 +86,7 @@ def _take_alone(datadir: Path, name: str, worker_name: str) -> None:
 
 
 def leave_when_commits_hang(app: faust.App, limit_seconds: float) -> None:
-    """Leave when one commit takes longer than this: after a broker's restart aiokafka may wait for ever.
+    """Leave when one commit takes longer than this: aiokafka tries for ever, whatever keeps it from succeeding.
 
     Faust fetches nothing more meanwhile, so the worker would look alive and do nothing. What it did is durable, and
     is recognised when it is delivered again.
