@@ -25,7 +25,7 @@ class Settings(BaseSettings):
     parts: Literal["auto", "existing", "containers", "processes"] = "auto"
     """Where the local launcher takes Kafka and Redis from; `auto` is the first that can be had."""
     partitions: int = Field(default=4, ge=1, le=256)
-    """Of every keyed topic. `ibook topics apply` never lowers it."""
+    """Of every keyed topic, from the first start on: keys would move away from their history."""
     replication: int = Field(default=1, ge=1, le=7)
     """Copies of every topic that is created."""
     worker_name: str = "1"

@@ -89,5 +89,6 @@ def test_every_purchase_is_answered_once_though_kafka_is_killed_three_times(plat
     caught_up = wait_until_nothing_lags(settings, store, RECOVERY_SECONDS)
     assert caught_up, f"{lag_of_groups(settings)}, features {features_behind(settings, store)}"
     store.close()
-    hung = [name for name in platform.names if "a commit does not end" in platform.log(name).read_text(errors="replace")]
+    logs = {name: platform.log(name).read_text(errors="replace") for name in platform.names}
+    hung = [name for name, text in logs.items() if "a commit does not end" in text]
     assert hung == [], "a broker that comes back is found again without the help of the guard"
