@@ -35,5 +35,5 @@ WORKERS = (
     _stream("outcomes-to-journal"),
     _stream("journal-to-rewards"),
     _stream("rewards-to-policies"),
-    Worker(name="serving", arguments=("serving",), ready_path="/readyz"),
+    Worker(name="serving", arguments=("serving",), ready_path="/startupz"),
 )
