@@ -71,6 +71,8 @@ class Settings(BaseSettings):
     """Older heartbeats of the feature workers mean posture `stale_features`."""
     feature_read_seconds: float = Field(default=0.25, gt=0)
     """Longest a verdict waits for the online store before it goes on without features."""
+    unanswered_after_seconds: float = Field(default=10.0, ge=1)
+    """A purchase that waits longer than this for its verdict is counted as unanswered, until it has one."""
     session_timeout_seconds: float = Field(default=10.0, ge=6)
     """Kafka group session; a killed worker's partitions move after it."""
     seed: int = 0

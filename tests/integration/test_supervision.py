@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
+from ibook.edges.kafka_admin import apply_topics
 from ibook.errors import ConfigurationError
 from ibook.settings import Settings
 from infra.local import state
@@ -103,9 +104,11 @@ def test_others_can_see_what_runs(platform: Platform) -> None:
     assert found.kafka_bootstrap == platform.settings.kafka_bootstrap
     assert found.parts["one"].pid == platform.pid("one")
 
+    apply_topics(platform.settings)
     shown = CliRunner().invoke(app, ["status", "--data-dir", str(platform.settings.data_dir)])
     assert shown.exit_code == 0
     assert "Ready in " in shown.stdout
+    assert "Purchases that wait longer than 10 s for a verdict: 0." in shown.stdout
     assert str(platform.pid("one")) in shown.stdout
 
 
