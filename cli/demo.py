@@ -115,8 +115,8 @@ def play(platform: "Platform", *, seconds: float, rate: float, seed: int) -> "De
         if shop.failure is not None:
             raise shop.failure
         return report(
-            shop.stats(), auditor.look(to_the_end=True), shop.latencies(), probe.seconds(), launched=screen.launched,
-            ready_seconds=platform.ready_seconds, caught_up=caught_up,
+            shop.stats(), auditor.look(to_the_end=True), shop.latencies(), probe.seconds(), never_seen=probe.never_seen,
+            launched=screen.launched, ready_seconds=platform.ready_seconds, caught_up=caught_up,
         )  # fmt: skip
 
 
