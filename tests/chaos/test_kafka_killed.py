@@ -28,7 +28,7 @@ RATE = 50.0
 KILLS = 3
 VERDICTS_BETWEEN = 150
 """Three seconds of verdicts: the platform is at full work again when Kafka is killed next."""
-RECOVERY_SECONDS = 45.0
+RECOVERY_SECONDS = 60.0
 
 
 @pytest.fixture
@@ -84,7 +84,9 @@ def test_every_purchase_is_answered_once_though_kafka_is_killed_three_times(plat
     with Auditor(settings) as auditor:
         audit = auditor.look(to_the_end=True)
     assert (audit.missing, audit.conflicting) == ([], [])
-    assert audit.purchases == shop.stats().purchases > 4 * VERDICTS_BETWEEN, "what was acknowledged is there"
+    sent, lost = shop.stats().purchases, len(shop._board.lost)  # lost: the shop was told that Kafka did not take it
+    assert sent - lost <= audit.purchases <= sent, f"what was acknowledged is there; {lost} were not"
+    assert audit.purchases > 4 * VERDICTS_BETWEEN
     store = OnlineStore(settings)
     caught_up = wait_until_nothing_lags(settings, store, RECOVERY_SECONDS)
     assert caught_up, f"{lag_of_groups(settings)}, features {features_behind(settings, store)}"

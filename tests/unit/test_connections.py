@@ -4,6 +4,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.metadata import MetadataRequest
 
+from infra.local.processes import free_port
 from streams import connections
+from streams.app import broker_listens, leave_when_commits_hang
 
 
 async def _errors_while_it_breaks() -> list[type[Exception]]:
@@ -52,3 +55,52 @@ def test_a_write_to_a_connection_that_breaks_is_the_error_that_aiokafka_handles(
     assert RuntimeError in _run(_errors_while_it_breaks), "streams/connections.py is of no use any more"
     connections.mend_connections()
     assert _run(_errors_while_it_breaks) == [KafkaConnectionError]
+
+
+def test_a_broker_listens_when_one_of_them_does() -> None:
+    nobody = f"127.0.0.1:{free_port()}"
+
+    async def _asked() -> list[bool]:
+        server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+        somebody = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        asked = [await broker_listens(each) for each in (somebody, f"{nobody}, {somebody}", nobody, "kafka", "")]
+        server.close()
+        return asked
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(_asked()) == [True, True, False, False, False]
+
+
+class AppThatCommitsForEver:
+    """As much of an app as the guard looks at: one commit that never ends, for a few looks."""
+
+    def __init__(self) -> None:
+        self.consumer = SimpleNamespace(_commit_fut=object())
+        self.looks = 0
+
+    @property
+    def should_stop(self) -> bool:
+        self.looks += 1
+        return self.looks > 5
+
+    def task(self, work: Callable[[], Awaitable[None]]) -> None:
+        self.run = work
+
+
+@pytest.mark.parametrize("listens", [True, False])
+def test_a_worker_leaves_a_commit_that_hangs_unless_kafka_is_away(
+    monkeypatch: pytest.MonkeyPatch, listens: bool
+) -> None:
+    left: list[str] = []
+    monkeypatch.setattr("streams.app.leave", lambda reason, **facts: left.append(reason))
+    app: Any = AppThatCommitsForEver()
+
+    async def _watched() -> None:
+        server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1] if listens else free_port()
+        leave_when_commits_hang(app, 0.5, f"127.0.0.1:{port}")
+        await app.run()
+        server.close()
+
+    asyncio.run(_watched())
+    assert bool(left) == listens
