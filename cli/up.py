@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.settings import DataDir, settings_for
-from ibook.errors import ConfigurationError
+from cli.settings import DataDir, settings_for, settings_of_running
+from ibook.errors import ConfigurationError, IbookError
 
 if TYPE_CHECKING:
     from ibook.settings import Settings
@@ -84,8 +84,21 @@ def status(data_dir: DataDir = None) -> None:
     _print_parts(state)
     if state.ready:
         _say(state.listening())
+        _say(_unanswered(settings_of_running(folder)))
     if not state.ready or any(part.state != "ready" for part in state.parts.values()):
         raise typer.Exit(1)
+
+
+def _unanswered(settings: "Settings") -> str:
+    """Purchases that wait too long, in a sentence."""
+    from ibook.edges.unanswered import Unanswered
+
+    try:
+        with Unanswered(settings) as unanswered:
+            count = unanswered.count()
+    except IbookError as error:
+        return str(error)
+    return f"Purchases that wait longer than {settings.unanswered_after_seconds:g} s for a verdict: {count}."
 
 
 def _print_parts(state: "PlatformState") -> None:

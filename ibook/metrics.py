@@ -11,6 +11,10 @@ VERDICT_SECONDS = Histogram(
 BATCH_SIZE = Histogram("ibook_fraud_batch_purchases", "Purchases per verdict batch.", buckets=(1, 2, 4, 8, 16, 32, 64))
 DUPLICATES = Counter("ibook_fraud_duplicate_purchases_total", "Purchases skipped because they were answered before.")
 CONFLICTS = Counter("ibook_fraud_conflicting_purchases_total", "A known transaction id with another payload.")
+UNANSWERED = Gauge(
+    "ibook_fraud_unanswered_purchases",
+    "Purchases that wait longer than IBOOK_UNANSWERED_AFTER_SECONDS for a verdict; NaN while Kafka does not say.",
+)
 FEATURE_STALENESS = Gauge("ibook_feature_staleness_seconds", "Decision time minus the feature workers' heartbeat.")
 MODEL_RELEASES = Counter("ibook_model_releases_total", "Model releases read: loaded or refused.", ["outcome"])
 DEAD_LETTERS = Counter("ibook_dead_letters_total", "Messages nobody could read.", ["topic", "reason"])

@@ -33,7 +33,7 @@ class Settings(BaseSettings):
     parts: Literal["auto", "existing", "containers", "processes"] = "auto"
     """Where the local launcher takes Kafka and Redis from; `auto` is the first that can be had."""
     partitions: int = Field(default=4, ge=1, le=256)
-    """Of every keyed topic. `ibook topics apply` never lowers it."""
+    """Of every keyed topic, from the first start on: keys would move away from their history."""
     replication: int = Field(default=1, ge=1, le=7)
     """Copies of every topic that is created."""
     worker_name: str = "1"
@@ -79,6 +79,8 @@ class Settings(BaseSettings):
     """Older heartbeats of the feature workers mean posture `stale_features`."""
     feature_read_seconds: float = Field(default=0.25, gt=0)
     """Longest a verdict waits for the online store before it goes on without features."""
+    unanswered_after_seconds: float = Field(default=10.0, ge=1)
+    """A purchase that waits longer than this for its verdict is counted as unanswered, until it has one."""
     session_timeout_seconds: float = Field(default=10.0, ge=6)
     """Kafka group session; a killed worker's partitions move after it."""
     seed: int = 0

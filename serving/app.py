@@ -13,6 +13,7 @@ from ibook.edges.price_snapshots import SnapshotReader, Snapshots
 from ibook.settings import Settings
 from serving.docs import add_docs
 from serving.journal import Journal, KafkaJournal
+from serving.limits import BodyLimit
 from serving.quotes import PriceDesk, router
 from serving.schemas import Health, Readiness
 
@@ -40,6 +41,7 @@ def create_app(
     app = FastAPI(title="ibook prices", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.include_router(router)
     app.add_exception_handler(RequestValidationError, _refuse)
+    app.add_middleware(BodyLimit)
     _add_health(app)
     add_docs(app)
     return app
@@ -75,9 +77,15 @@ def _add_health(app: FastAPI) -> None:
 
     @app.get("/readyz", tags=["health"], response_model=Readiness, responses={503: {"model": Readiness}})
     async def readyz(request: Request) -> Response:
-        """200 when events are known, and so prices can be given; says what is worse than usual."""
+        """200 when an event is listed, and so prices can be given; says what is worse than usual."""
         readiness = _readiness(request.app.state.desk)
         return JSONResponse(readiness.model_dump(), status_code=200 if readiness.status == "ready" else 503)
+
+    @app.get("/startupz", tags=["health"], response_model=Readiness, responses={503: {"model": Readiness}})
+    async def startupz(request: Request) -> Response:
+        """200 when all that Kafka has was read, even if no event is listed yet: the start is over."""
+        desk: PriceDesk = request.app.state.desk
+        return JSONResponse(_readiness(desk).model_dump(), status_code=200 if desk.snapshots.loaded else 503)
 
     @app.get("/metrics", tags=["health"])
     async def metrics() -> Response:
@@ -88,11 +96,12 @@ def _add_health(app: FastAPI) -> None:
 def _readiness(desk: PriceDesk) -> Readiness:
     snapshots = desk.snapshots
     without_policy = sum(event_id not in snapshots.policies for event_id in list(snapshots.listings))
-    degraded = [problem for problem in (snapshots.problem, desk.journal.problem()) if problem]
+    nothing = "No event is listed: there is nothing to price." if snapshots.loaded and not snapshots.listings else ""
+    degraded = [problem for problem in (snapshots.problem, nothing, desk.journal.problem()) if problem]
     if without_policy:
         degraded.append(f"No price policy for {without_policy} of {len(snapshots.listings)} events: list prices.")
     return Readiness(
-        status="ready" if snapshots.loaded else "not ready",
+        status="ready" if snapshots.loaded and snapshots.listings else "not ready",
         listings=len(snapshots.listings),
         policies=len(snapshots.policies),
         journal_waiting=desk.journal.waiting(),

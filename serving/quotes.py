@@ -175,10 +175,11 @@ def _response(issued: QuoteIssued, choice: PriceChoice) -> QuoteResponse:
     )
 
 
-_PROBLEMS: dict[int | str, dict[str, object]] = {404: {"model": Problem}, 503: {"model": Problem}}
+_PROBLEMS: dict[int | str, dict[str, object]] = {code: {"model": Problem} for code in (404, 413, 503)}
 
 
-@router.get("/events/{event_id}/price", responses=_PROBLEMS, summary="Current prices of an event, for lists")
+# An event id may hold a slash.
+@router.get("/events/{event_id:path}/price", responses=_PROBLEMS, summary="Current prices of an event, for lists")
 async def get_price(
     request: Request,
     event_id: Annotated[str, Path(min_length=1, max_length=128)],

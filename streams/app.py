@@ -19,6 +19,7 @@ from yarl import URL
 
 from ibook.errors import ConfigurationError
 from ibook.settings import Settings
+from streams.connections import mend_connections
 from streams.fetching import RELAXED, Patience, patient_transport
 
 log = structlog.get_logger()
@@ -28,7 +29,7 @@ Stream = StreamT[bytes]
 
 TICK_SECONDS = 0.2
 COMMIT_SESSIONS = 2.0
-"""Sessions a commit may take."""
+"""Sessions a commit may take while a broker listens."""
 
 
 def create_app(name: str, settings: Settings, patience: Patience = RELAXED) -> faust.App:
@@ -64,10 +65,11 @@ def create_app(name: str, settings: Settings, patience: Patience = RELAXED) -> f
         consumer_auto_offset_reset="earliest",
         consumer_group_instance_id=f"{name}-{settings.worker_name}",
     )
+    mend_connections()
     app.transport = patient_transport(app, brokers, patience)
     quiesce_after_rebalance(app)
     Watchdog.attach(app, settings.session_timeout_seconds / 2)
-    leave_when_commits_hang(app, COMMIT_SESSIONS * settings.session_timeout_seconds)
+    leave_when_commits_hang(app, COMMIT_SESSIONS * settings.session_timeout_seconds, settings.kafka_bootstrap)
     return app
 
 
@@ -83,23 +85,38 @@ def _take_alone(datadir: Path, name: str, worker_name: str) -> None:
         ) from error
 
 
-def leave_when_commits_hang(app: faust.App, limit_seconds: float) -> None:
-    """Leave when one commit takes longer than this: after a broker's restart aiokafka may wait for ever.
+def leave_when_commits_hang(app: faust.App, limit_seconds: float, bootstrap: str) -> None:
+    """Leave when one commit takes longer than this though a broker listens: aiokafka would try for ever.
 
     Faust fetches nothing more meanwhile, so the worker would look alive and do nothing. What it did is durable, and
-    is recognised when it is delivered again.
+    is recognised when it is delivered again. While no broker listens, waiting is right: a worker that starts anew
+    would wait as well, and longer each time.
     """
     hanging: tuple[object, float] | None = None
 
     async def _look() -> None:
         nonlocal hanging
         commit = app.consumer._commit_fut  # type: ignore[attr-defined]
-        if commit is None or hanging is None or commit is not hanging[0]:
+        if commit is None or hanging is None or commit is not hanging[0] or not await broker_listens(bootstrap):
             hanging = None if commit is None else (commit, since_boot())
         elif since_boot() - hanging[1] > limit_seconds:
             leave("a commit does not end", seconds=round(since_boot() - hanging[1], 1))
 
     every(app, 1.0, _look)
+
+
+async def broker_listens(bootstrap: str) -> bool:
+    """Whether one of these brokers, `host:port` separated by commas, takes a connection within a second."""
+    for address in bootstrap.split(","):
+        host, _, port = address.strip().rpartition(":")
+        try:
+            async with asyncio.timeout(1.0):
+                _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+        except (OSError, TimeoutError, ValueError):
+            continue
+        writer.close()
+        return True
+    return False
 
 
 def raw_topic(app: AppT, *names: str) -> TopicT:

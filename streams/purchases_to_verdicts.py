@@ -20,6 +20,7 @@ from ibook.clock import Clock, SystemClock, to_us
 from ibook.codec import decode, encode
 from ibook.edges.champion import Champion, FraudModel
 from ibook.edges.online_store import OnlineStore
+from ibook.edges.unanswered import Unanswered
 from ibook.entities import ENTITIES, EntityName, is_future, source_slot
 from ibook.errors import FeatureUnavailable, InvalidMessage
 from ibook.features import keys_of, vector_of
@@ -355,6 +356,8 @@ def create(settings: Settings, clock: Clock | None = None) -> faust.App:
     app = create_app(NAME, settings, PROMPT)
     reader = FeatureReader(OnlineStore(settings), settings.partitions, settings.feature_read_seconds, clock)
     worker = Worker(app, settings, reader, Champion.follow(settings), load_policy(), clock)
+    if settings.metrics_port:
+        Unanswered.follow(settings)
 
     @app.on_partitions_revoked.connect(weak=False)
     async def _hand_over(sender: AppT, revoked: set[TP], **_: object) -> None:

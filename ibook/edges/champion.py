@@ -9,7 +9,7 @@ import structlog
 from confluent_kafka import KafkaException
 
 from ibook.codec import decode
-from ibook.edges.fraud_model import FraudModel, load_model
+from ibook.edges.fraud_model import GOLDEN_FILE, METADATA_FILE, FraudModel, load_model
 from ibook.edges.kafka import BroadcastReader, Record
 from ibook.errors import IbookError, InvalidMessage, ModelUnavailable
 from ibook.features import FEATURE_NAMES_HASH
@@ -26,6 +26,8 @@ CLOSE_SECONDS = 2.0
 
 log = structlog.get_logger(__name__)
 
+_Looks = tuple[tuple[int, int] | None, ...]
+
 
 class Champion:
     """The model that decides now. `follow` keeps it current from `model-releases`; also a context manager."""
@@ -37,8 +39,10 @@ class Champion:
         self._stop = threading.Event()
         self._caught_up = threading.Event()
         self._thread: threading.Thread | None = None
+        self._awaited: tuple[ModelReleased, _Looks] | None = None
+        """A release newer than the model, and how its artefact looked when it could not be loaded."""
         self.refused = 0
-        """Releases that were not loaded; the model before them goes on."""
+        """Releases that were not loaded when they came; the model before them goes on."""
         self.last_refusal = ""
         """Why, in a sentence."""
 
@@ -60,21 +64,37 @@ class Champion:
         return self._caught_up.wait(timeout_seconds)
 
     def apply(self, releases: Sequence[ModelReleased]) -> None:
-        """Take the newest release that can be loaded; the bad ones after it are refused and counted."""
+        """Take the newest release that can be loaded; the bad ones after it are refused and counted.
+
+        When the newest one's artefact is not there, or not whole, `try_again` takes it later.
+        """
+        awaited: tuple[ModelReleased, _Looks] | None = None
         for release in reversed(releases):
             if release.model != self._model_name:
                 continue
-            current = self._model
-            if current is not None and (current.version, current.sha256) == (release.version, release.sha256):
+            looks = self._looks(release)  # before it is read: what is written meanwhile counts as a change
+            if self._is_current(release) or self._loaded(release):
+                self._awaited = awaited
                 return
-            try:
-                self._model = self._load(release)
-            except ModelUnavailable as error:
-                self._refuse(release.version, str(error))
-            else:
-                MODEL_RELEASES.labels("loaded").inc()
-                log.info("model_loaded", model=release.model, version=release.version, why=release.why)
-                return
+            if awaited is None and looks is not None:
+                awaited = release, looks
+        self._awaited = awaited or self._awaited
+
+    def try_again(self) -> None:
+        """Load the newest release if its artefact has changed since it could not be loaded: it may come late."""
+        if self._awaited is None:
+            return
+        release, before = self._awaited
+        looks = self._looks(release)
+        if looks == before:
+            return
+        self._awaited = (release, looks) if looks is not None else None
+        try:
+            self._take(release)
+        except ModelUnavailable as error:
+            log.warning("model_still_unusable", version=release.version, why=str(error))
+        else:
+            self._awaited = None
 
     def close(self) -> None:
         """Stop following. The model stays; a thread that waits for an absent Kafka is left to end by itself."""
@@ -90,7 +110,34 @@ class Champion:
         """Close it."""
         self.close()
 
-    def _load(self, release: ModelReleased) -> FraudModel:
+    def _is_current(self, release: ModelReleased) -> bool:
+        current = self._model
+        return current is not None and (current.version, current.sha256) == (release.version, release.sha256)
+
+    def _loaded(self, release: ModelReleased) -> bool:
+        try:
+            self._take(release)
+        except ModelUnavailable as error:
+            self._refuse(release.version, str(error))
+            return False
+        except Exception as error:  # whatever it is, an older release may be good
+            log.exception("a model could not be loaded", version=release.version)
+            self._refuse(release.version, repr(error))
+            return False
+        return True
+
+    def _take(self, release: ModelReleased) -> None:
+        """Load a release, prove it, let it decide. Raises ModelUnavailable."""
+        path = self._artefact(release)
+        model = load_model(path, release.sha256)
+        if model.version != release.version:
+            raise ModelUnavailable(f"Artefact {release.artefact} is version {model.version}, not {release.version}.")
+        self._model = model
+        MODEL_RELEASES.labels("loaded").inc()
+        log.info("model_loaded", model=release.model, version=release.version, why=release.why)
+
+    def _artefact(self, release: ModelReleased) -> Path:
+        """Where its model lies. Raises ModelUnavailable for a release that no artefact can make good."""
         if release.feature_names_hash != FEATURE_NAMES_HASH:
             trained_on = release.feature_names_hash
             raise ModelUnavailable(
@@ -99,10 +146,15 @@ class Champion:
         path = (self._models_dir / release.artefact).resolve()
         if not path.is_relative_to(self._models_dir):
             raise ModelUnavailable(f"Artefact {release.artefact} lies outside the model store {self._models_dir}.")
-        model = load_model(path, release.sha256)
-        if model.version != release.version:
-            raise ModelUnavailable(f"Artefact {release.artefact} is version {model.version}, not {release.version}.")
-        return model
+        return path
+
+    def _looks(self, release: ModelReleased) -> _Looks | None:
+        """Size and time of each file of its artefact; None for a release that no artefact can make good."""
+        try:
+            path = self._artefact(release)
+        except ModelUnavailable:
+            return None
+        return tuple(_look(path.with_name(name)) for name in (path.name, METADATA_FILE, GOLDEN_FILE))
 
     def _refuse(self, version: str, why: str) -> None:
         self.refused += 1
@@ -111,13 +163,16 @@ class Champion:
         log.error("model_refused", version=version, why=why, goes_on=self._model.version if self._model else "none")
 
     def _run(self, settings: Settings) -> None:
-        import xgboost  # noqa: F401  # seconds of work, better before the first purchase than beside it
-
         while not self._stop.is_set():
             try:
+                import xgboost  # noqa: F401  # seconds of work, better before the first purchase than beside it
+
                 self._read_releases(settings)
             except (IbookError, KafkaException) as error:
                 log.warning("model_releases_unreadable", why=str(error))
+                self._stop.wait(RETRY_SECONDS)
+            except Exception:  # a thread that ends in silence would keep this model for ever
+                log.exception("following the model releases failed")
                 self._stop.wait(RETRY_SECONDS)
 
     def _read_releases(self, settings: Settings) -> None:
@@ -126,6 +181,7 @@ class Champion:
             self._caught_up.set()
             while not self._stop.is_set():
                 self.apply(self._decoded(reader.poll_new(POLL_SECONDS)))
+                self.try_again()
 
     def _decoded(self, records: Sequence[Record]) -> list[ModelReleased]:
         releases = []
@@ -135,3 +191,11 @@ class Champion:
             except InvalidMessage as error:
                 self._refuse(f"at offset {record.offset}", str(error))
         return releases
+
+
+def _look(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic, ResourceType
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
 from ibook.errors import BrokerUnavailable, ConfigurationError
 from ibook.settings import Settings
@@ -24,31 +24,28 @@ class TopicChanges:
     """What `apply_topics` did, and what it left alone."""
 
     created: tuple[str, ...] = ()
-    raised: tuple[str, ...] = ()
-    """Topics whose partition count was raised."""
     differences: tuple[str, ...] = ()
     """One sentence for each topic that is not as declared and was left as it is."""
 
 
 def apply_topics(settings: Settings, topics: Sequence[Topic] = (*TOPICS, *CHANGELOGS)) -> TopicChanges:
-    """Make the cluster's topics match their declarations: create what is missing, raise partition counts.
+    """Make the cluster's topics match their declarations: create what is missing.
 
-    Idempotent. Never lowers a partition count, never alters a topic's configuration: both are reported.
-    Raises BrokerUnavailable with one sentence when no broker answers.
+    Idempotent. Never alters a topic: another configuration is reported. Raises ConfigurationError before anything is
+    created when a keyed topic has another partition count than the settings say: its keys would move away from their
+    history. Raises BrokerUnavailable with one sentence when no broker answers.
     """
     with _answering(settings) as admin:
         counts = list_topics(settings)
         missing = [topic for topic in topics if topic.name not in counts]
         known = [topic for topic in topics if topic.name in counts]
-        low = [topic for topic in known if counts[topic.name] < partition_count(topic, settings)]
+        _check_partitions(known, counts, settings)
         _create(admin, missing, settings)
-        _raise_partitions(admin, low, settings)
         enough = {topic.name: partition_count(topic, settings) for topic in topics}
         _wait(settings, lambda counts: all(counts.get(name, 0) >= count for name, count in enough.items()))
         return TopicChanges(
             created=tuple(topic.name for topic in missing),
-            raised=tuple(topic.name for topic in low),
-            differences=(*_too_many(known, counts, settings), *_other_configuration(admin, known)),
+            differences=(*_too_many(known, counts), *_other_configuration(admin, known)),
         )
 
 
@@ -97,17 +94,22 @@ def _create(admin: AdminClient, topics: Sequence[Topic], settings: Settings) -> 
         _await(admin.create_topics(wanted, request_timeout=ANSWER_SECONDS), but=KafkaError.TOPIC_ALREADY_EXISTS)
 
 
-def _raise_partitions(admin: AdminClient, topics: Sequence[Topic], settings: Settings) -> None:
-    wanted = [NewPartitions(topic.name, partition_count(topic, settings)) for topic in topics]
-    if wanted:
-        _await(admin.create_partitions(wanted, request_timeout=ANSWER_SECONDS))
+def _check_partitions(topics: Sequence[Topic], counts: dict[str, int], settings: Settings) -> None:
+    """Refuse another partition count than the data were made with: every key's history would lie elsewhere."""
+    for topic in topics:
+        found = counts[topic.name]
+        if topic.partitions == "keyed" and found != settings.partitions:
+            raise ConfigurationError(
+                f"{topic.name} has {found} partitions, IBOOK_PARTITIONS says {settings.partitions}: "
+                f"set it to {found}, or begin on empty data."
+            )
 
 
-def _too_many(topics: Sequence[Topic], counts: dict[str, int], settings: Settings) -> list[str]:
+def _too_many(topics: Sequence[Topic], counts: dict[str, int]) -> list[str]:
     return [
-        f"{topic.name} has {counts[topic.name]} partitions, {wanted} are declared: a count is never lowered."
+        f"{topic.name} has {counts[topic.name]} partitions, 1 is declared: a count is never lowered."
         for topic in topics
-        if counts[topic.name] > (wanted := partition_count(topic, settings))
+        if topic.partitions == "one" and counts[topic.name] > 1
     ]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from ibook.errors import ConfigurationError
 from ibook.settings import Settings
 from infra.local import state
-from infra.local.logs import LogTail
+from infra.local.logs import LogTail, put_aside
 from infra.local.processes import disk_errors, wait_until
 
 
@@ -24,6 +24,7 @@ def start_detached(settings: Settings, command: Sequence[str], *, say: Callable[
     with disk_errors(settings.data_dir):
         state.mark_data_dir(settings.data_dir)
         log.parent.mkdir(parents=True, exist_ok=True)
+        put_aside(log)
         tail = LogTail(log, 0)
         process = _launch(command, log)
     held: list[str] = []  # the last line may turn out to be the reason it ended

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ibook.edges.feast_apply import apply_feature_repo
-from ibook.edges.kafka_admin import apply_topics, list_topics
+from ibook.edges.kafka_admin import apply_topics
 from ibook.errors import ConfigurationError
 from ibook.settings import Settings
-from ibook.topics import MODEL_RELEASES, TOPICS
+from ibook.topics import MODEL_RELEASES
 from infra.local import processes
 from infra.local.state import environment
 
@@ -41,21 +41,9 @@ def prepare(settings: Settings, say: Callable[[str], None]) -> None:
     with ThreadPoolExecutor(1) as pool:
         registry = pool.submit(apply_feature_repo, settings)  # needs neither Kafka nor the model
         apply_topics(settings)
-        _check_partitions(settings)
         release_bootstrap_model(settings, say)
         if registry.result():
             say("The features were registered.")
-
-
-def _check_partitions(settings: Settings) -> None:
-    """Refuse another partition count than the data were made with: every entity's state would lie elsewhere."""
-    counts = list_topics(settings)
-    for topic in TOPICS:
-        if topic.partitions == "keyed" and counts[topic.name] != settings.partitions:
-            raise ConfigurationError(
-                f"{topic.name} has {counts[topic.name]} partitions, IBOOK_PARTITIONS says {settings.partitions}: "
-                f"set it to {counts[topic.name]}, or begin on empty data."
-            )
 
 
 def release_bootstrap_model(settings: Settings, say: Callable[[str], None]) -> None:

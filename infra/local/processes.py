@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ibook.errors import ConfigurationError
+from infra.local.logs import put_aside
 
 _TETHER = Path(__file__).with_name("tether.py")
 _POLL_SECONDS = 0.05
@@ -69,6 +70,11 @@ class Child:
             self.process.kill()
         self.process.wait()
 
+    def bound_log(self) -> None:
+        """Put its log aside when it became too large."""
+        if put_aside(self.log):
+            self.log_start = 0
+
     def lines(self) -> list[str]:
         """What it has logged in this run; the last 64 KiB of it. Empty when somebody took the log away."""
         try:
@@ -84,6 +90,7 @@ def start(name: str, argv: Sequence[str], *, log: Path, env: Mapping[str, str] |
     """Start a program, its output appended to `log`. Raises ConfigurationError when the disk is full."""
     with disk_errors(log.parent):
         log.parent.mkdir(parents=True, exist_ok=True)
+        put_aside(log)
         with log.open("ab") as output:
             tethered = [sys.executable, "-I", "-S", str(_TETHER), str(os.getpid()), *argv]
             started = _nursery.submit(

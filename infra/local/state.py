@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import IO
 from pydantic import SecretStr
 
 from ibook.errors import ConfigurationError
-from ibook.settings import Settings
+from ibook.settings import Settings, load_settings
 from infra.local.processes import disk_errors, wait_until
 
 _MARK = ".made-by-ibook"
@@ -111,14 +112,21 @@ def exclusive(data_dir: Path) -> Iterator[None]:
         file = _lock_file(data_dir).open("a+")
     with file:
         if not wait_until(lambda: _flock(file, fcntl.LOCK_EX), timeout_seconds=_LOCK_SECONDS):
+            option = _option(data_dir)
             raise ConfigurationError(
                 f"A platform already runs on {data_dir} (process {holder(data_dir)}): "
-                "`ibook status` shows it, `ibook down` ends it."
+                f"`ibook status{option}` shows it, `ibook down{option}` ends it."
             )
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def _option(data_dir: Path) -> str:
+    """What makes a command look at this folder; nothing where it looks anyway. A demo's lies inside the usual one."""
+    usual = load_settings().data_dir.absolute()
+    return "" if data_dir.absolute() == usual else f" --data-dir {shlex.quote(str(data_dir))}"
 
 
 def _flock(file: IO[str], mode: int) -> bool:

@@ -132,7 +132,7 @@ class Supervisor:
                 self._stopping.wait(FIRST_PAUSE_SECONDS)
 
     def tick(self) -> None:
-        """Look once at every task: note who ended, start who may, ask who is ready."""
+        """Look once at every task: note who ended, start who may, ask who is ready, keep logs from growing."""
         with self._lock:
             before = [(task.child, task.state) for task in self.tasks.values()]
             for task in self.tasks.values():
@@ -142,6 +142,8 @@ class Supervisor:
             self._changed()
 
     def _look_at(self, task: Task) -> None:
+        if task.child is not None:
+            task.child.bound_log()
         if task.child is not None and not task.alive:
             self._note_end(task, task.child)
         if task.child is None and time.monotonic() >= task.start_at:

@@ -36,5 +36,5 @@ WORKERS = (
     _stream("journal-to-rewards"),
     _stream("rewards-to-policies"),
     _stream("updates-to-archive"),
-    Worker(name="serving", arguments=("serving",), ready_path="/readyz"),
+    Worker(name="serving", arguments=("serving",), ready_path="/startupz"),
 )

@@ -43,5 +43,6 @@ def test_the_bundled_page_renders_the_version_of_our_description() -> None:
 def test_the_description_names_every_path_and_problem() -> None:
     with client() as api:
         paths = api.get("/openapi.json").json()["paths"]
-        assert set(paths) == {"/v1/quotes", "/v1/events/{event_id}/price", "/healthz", "/readyz", "/metrics"}
-        assert {"200", "404", "422", "503"} <= set(paths["/v1/quotes"]["post"]["responses"])
+        health = {"/healthz", "/startupz", "/readyz", "/metrics"}
+        assert set(paths) == {"/v1/quotes", "/v1/events/{event_id}/price", *health}
+        assert {"200", "404", "413", "422", "503"} <= set(paths["/v1/quotes"]["post"]["responses"])

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
+from msgspec.structs import replace
 
 from ibook.clock import ManualClock
 from ibook.edges.price_snapshots import Snapshots
@@ -224,6 +226,7 @@ def test_before_events_are_known_the_answer_is_not_yet(api: Api) -> None:
     readiness = api.client.get("/readyz")
     assert readiness.status_code == 503
     assert readiness.json()["degraded"] == ["No Kafka broker answers."]
+    assert api.client.get("/startupz").status_code == 503
     assert api.client.get("/healthz").json() == {"status": "alive"}
 
 
@@ -233,6 +236,57 @@ def test_readiness_counts_what_is_known_and_says_what_is_degraded(api: Api) -> N
     assert answer.json() == {"status": "ready", "listings": 1, "policies": 1, "journal_waiting": 0, "degraded": []}
     api.snapshots.policies.clear()
     assert api.client.get("/readyz").json()["degraded"] == ["No price policy for 1 of 1 events: list prices."]
+
+
+def test_without_a_listing_the_start_is_over_but_nothing_is_ready(api: Api) -> None:
+    api.snapshots.listings.clear()
+    answer = api.client.get("/readyz")
+    assert (answer.status_code, answer.json()["status"]) == (503, "not ready")
+    assert answer.json()["degraded"] == ["No event is listed: there is nothing to price."]
+    assert api.client.get("/startupz").status_code == 200
+    assert api.client.get("/v1/events/gala/price").status_code == 404
+
+
+LARGEST = 64 << 10
+TOO_LARGE = (413, {"detail": "The body is larger than 64 KiB."})
+
+
+def test_a_body_beyond_64_kib_is_refused_whether_it_says_so_or_not(api: Api) -> None:
+    def pieces() -> Iterator[bytes]:  # sent in chunks, without a length
+        for _ in range(65):
+            yield b" " * 1024
+
+    for body in (b" " * (LARGEST + 1), pieces()):
+        answer = api.client.post("/v1/quotes", content=body, headers={"content-type": "application/json"})
+        assert (answer.status_code, answer.json()) == TOO_LARGE
+    assert api.journal.entries == []
+
+
+@pytest.mark.parametrize("length", ["99999999999999999999", "9" * 5000, "\u00b2"])
+def test_an_absurd_content_length_is_no_error_of_ours(api: Api, length: str) -> None:
+    answer = api.client.post("/v1/quotes", content=b"", headers={b"content-length": length.encode("latin-1")})
+    assert answer.status_code in (413, 422)
+
+
+def test_the_largest_body_is_read(api: Api) -> None:
+    body = b'{"event_id": "gala", "ticket_type": "stalls"}'
+    answer = api.client.post("/v1/quotes", content=body.ljust(LARGEST), headers={"content-type": "application/json"})
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("event_id", ["tour/gala", "/", "price", "gala/price", "v1/quotes", "a//b/", "../gala"])
+def test_an_event_id_may_hold_slashes(api: Api, event_id: str) -> None:
+    api.snapshots.listings[event_id] = replace(LISTING, event_id=event_id)
+    body = api.client.get(f"/v1/events/{quote(event_id, safe='')}/price").json()
+    assert body["event_id"] == event_id
+    assert api.quote(event_id=event_id)["event_id"] == event_id
+    assert api.client.get("/v1/events/gala/price").json()["event_id"] == "gala"
+
+
+@pytest.mark.parametrize("path", ["/v1/events/gala", "/v1/events/gala/", "/v1/events/gala/prices", "/v1/quotes"])
+def test_no_other_path_is_taken_for_a_price(api: Api, path: str) -> None:
+    assert api.client.get(path).status_code in (404, 405)
+    assert api.client.get("/v1/events//price").status_code == 422
 
 
 def test_metrics_count_quotes(api: Api) -> None:

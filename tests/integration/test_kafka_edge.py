@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from confluent_kafka.admin import AdminClient, NewPartitions
 
 from ibook.edges import kafka_admin
 from ibook.edges.kafka import BroadcastReader, Outgoing, producer, publish
@@ -27,14 +28,12 @@ def test_applying_twice_creates_every_topic_once(platform_settings: Settings) ->
     assert counts[MODEL_RELEASES.name] == 1
 
 
-def test_a_partition_count_is_raised_and_never_lowered(platform_settings: Settings) -> None:
-    more = platform_settings.model_copy(update={"partitions": platform_settings.partitions + 2})
-    assert TICKET_PURCHASES.name in kafka_admin.apply_topics(more).raised
-    assert kafka_admin.list_topics(more)[TICKET_PURCHASES.name] == more.partitions
-
-    fewer = kafka_admin.apply_topics(platform_settings)
-    assert not fewer.raised
-    assert "ticket-purchases has 6 partitions, 4 are declared: a count is never lowered." in fewer.differences
+def test_another_partition_count_is_refused(platform_settings: Settings) -> None:
+    for count in (3, 6):
+        other = platform_settings.model_copy(update={"partitions": count})
+        with pytest.raises(ConfigurationError, match=f"has 4 partitions, IBOOK_PARTITIONS says {count}: set it to 4"):
+            kafka_admin.apply_topics(other)
+    assert set(kafka_admin.list_topics(platform_settings).values()) == {1, 4}
 
 
 def test_a_topic_configured_otherwise_is_reported_and_left_alone(platform_settings: Settings) -> None:
@@ -81,7 +80,8 @@ def test_a_broadcast_reader_finds_partitions_that_are_added(
     monkeypatch.setattr("ibook.edges.kafka.NEW_PARTITIONS_SECONDS", 0.0)
     with BroadcastReader(platform_settings, PRICE_POLICIES.name) as reader:
         reader.load()
-        kafka_admin.apply_topics(platform_settings.model_copy(update={"partitions": 5}))
+        admin = AdminClient({"bootstrap.servers": platform_settings.kafka_bootstrap})
+        admin.create_partitions([NewPartitions(PRICE_POLICIES.name, 5)])[PRICE_POLICIES.name].result()
         late = Outgoing(topic=PRICE_POLICIES.name, key=b"k", value=b"late", partition=4)
         publish(producer(platform_settings), [late])
         deadline = time.monotonic() + 20

@@ -108,6 +108,8 @@ def test_prices_are_given_while_kafka_comes_and_goes(kafka: Broker, api: Api) ->
 
     kafka.start()
     kafka_admin.apply_topics(api.settings)
+    assert api.status_becomes("/startupz", 200)
+    assert api.ask("/readyz")[0] == 503
     announced = Outgoing(topic=EVENT_LISTINGS.name, key=b"gala", value=encode(listing("gala")))
     broken = Outgoing(topic=PRICE_POLICIES.name, key=b"gala", value=b"nonsense")
     publish(producer(api.settings), [announced, broken])

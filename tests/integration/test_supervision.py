@@ -1,6 +1,7 @@
 """`ibook up` and friends, with small real worker processes: what is started ends, however its parent ends."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
+from ibook.edges.kafka_admin import apply_topics
 from ibook.errors import ConfigurationError
 from ibook.settings import Settings
 from infra.local import state
@@ -103,9 +105,11 @@ def test_others_can_see_what_runs(platform: Platform) -> None:
     assert found.kafka_bootstrap == platform.settings.kafka_bootstrap
     assert found.parts["one"].pid == platform.pid("one")
 
+    apply_topics(platform.settings)
     shown = CliRunner().invoke(app, ["status", "--data-dir", str(platform.settings.data_dir)])
     assert shown.exit_code == 0
     assert "Ready in " in shown.stdout
+    assert "Purchases that wait longer than 10 s for a verdict: 0." in shown.stdout
     assert str(platform.pid("one")) in shown.stdout
 
 
@@ -115,6 +119,23 @@ def test_a_second_platform_on_the_same_folder_is_refused(platform: Platform) -> 
         running_platform(platform.settings, workers=(), prepare=False),
     ):
         pass
+
+
+@pytest.mark.parametrize("inside", ["", "demo", "a folder"])
+def test_who_runs_already_is_named_by_commands_that_find_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: str
+) -> None:
+    monkeypatch.setenv("IBOOK_DATA_DIR", str(tmp_path))
+    folder = tmp_path / inside
+    with state.exclusive(folder):
+        state.write_state(folder, state.PlatformState(supervisor=os.getpid(), kafka_bootstrap="k", redis_url="r",
+                                                      serving_port=1))  # fmt: skip
+        with pytest.raises(ConfigurationError) as refused, state.exclusive(folder):
+            pass
+        shown, ends = str(refused.value).split("`")[1::2]
+        assert ends == shown.replace("status", "down")
+        assert (ends == "ibook down") == (not inside)
+        assert "Nothing runs" not in CliRunner().invoke(app, shlex.split(shown)[1:]).stdout
 
 
 def test_logs_show_one_part_or_all(platform: Platform) -> None:

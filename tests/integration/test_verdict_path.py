@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
@@ -21,7 +22,7 @@ from ibook.features import ENTITY_FEATURES, FEATURE_NAMES
 from ibook.settings import Settings
 from ibook.topics import TICKET_PURCHASES
 from ibook.windows import StoredState, encode_state
-from tests.traffic import conflicting, missing, publish, purchase, purchases, read_all, verdicts
+from tests.traffic import conflicting, missing, publish, publish_at, purchase, purchases, read_all, verdicts
 from tests.workers import WorkerProcess, environment, wait_until
 
 pytestmark = pytest.mark.timeout(240)
@@ -136,15 +137,18 @@ def test_unreadable_purchases_go_to_dead_letters_and_the_stream_goes_on(
 def test_killed_verdict_worker_leaves_nothing_missing_and_nothing_conflicting(
     shared_platform_settings: Settings, workers: Workers
 ) -> None:
-    sent = purchases("killed", 3000, seed=2)
-    worker = workers["purchases-to-verdicts"]
-    load = threading.Thread(target=publish, args=(shared_platform_settings, sent))
-    load.start()
-    for part in (300, 1200):
-        wait_until(lambda part=part: _count(shared_platform_settings, "killed") > part, 60, "some verdicts")  # type: ignore[misc]
-        worker.kill()
-        worker.start()
-    load.join()
+    worker, stop = workers["purchases-to-verdicts"], threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        load = pool.submit(publish_at, shared_platform_settings, 400.0, stop, run="killed", seed=2)
+        try:
+            for _ in range(2):
+                more = _count(shared_platform_settings, "killed") + 800  # two seconds of load
+                wait_until(lambda more=more: _count(shared_platform_settings, "killed") > more, 60, "more verdicts")  # type: ignore[misc]
+                worker.kill()
+                worker.start()
+        finally:
+            stop.set()
+        sent = load.result()
     answered(shared_platform_settings, sent, 90)
     found = verdicts(shared_platform_settings)
     assert missing(sent, found) == []

@@ -17,13 +17,16 @@ from ibook.edges.fraud_model import (
     HASH_ATTRIBUTE,
     METADATA_FILE,
     Calibration,
+    FraudModel,
     GoldenSet,
     ModelMetadata,
 )
 from ibook.errors import ModelUnavailable
 from ibook.features import FEATURE_NAMES, FEATURE_NAMES_HASH
 from ibook.messages import ModelReleased
+from ibook.settings import Settings
 from tests.unit.test_training_train import TEST, TRAINED, TRAINING, VALIDATION
+from tests.workers import wait_until
 from training.artefact import write_artefact
 from training.train import Trained, train
 
@@ -200,6 +203,74 @@ def test_a_bad_release_is_refused_and_the_old_model_goes_on(
 def test_a_bad_last_release_falls_back_to_the_newest_good_one(champion: Champion) -> None:
     champion.apply([released(TRAINED), released(OTHER), released(TRAINED, sha256="0" * 64)])
     assert (version_of(champion), champion.refused) == (OTHER.model.version, 1)
+
+
+@pytest.mark.parametrize("late", ["model.ubj", METADATA_FILE, GOLDEN_FILE])
+def test_an_artefact_that_comes_after_its_release_is_taken(champion: Champion, late: str) -> None:
+    champion.apply([released(TRAINED)])
+    file = champion._models_dir / "fraud" / OTHER.model.version / late
+    whole = file.read_bytes()
+    file.unlink()
+    champion.apply([released(OTHER)])
+    champion.try_again()
+    assert (version_of(champion), champion.refused) == (TRAINED.model.version, 1)
+    file.write_bytes(whole[: len(whole) // 2])  # it is being copied
+    champion.try_again()
+    champion.apply([])
+    assert version_of(champion) == TRAINED.model.version
+    file.write_bytes(whole)
+    champion.try_again()
+    assert (version_of(champion), champion.refused) == (OTHER.model.version, 1), "counted once"
+
+
+def test_an_artefact_that_comes_when_a_later_release_decides_is_left_alone(champion: Champion) -> None:
+    file = champion._models_dir / "fraud" / OTHER.model.version / "model.ubj"
+    whole = file.read_bytes()
+    file.unlink()
+    champion.apply([released(OTHER)])
+    champion.apply([released(TRAINED)])
+    file.write_bytes(whole)
+    champion.try_again()
+    assert version_of(champion) == TRAINED.model.version
+
+
+def test_a_bad_release_is_not_read_again_while_its_artefact_stays_as_it_is(
+    champion: Champion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    champion.apply([released(TRAINED), released(OTHER, sha256="0" * 64)])
+    monkeypatch.setattr("ibook.edges.champion.load_model", lambda path, digest: pytest.fail("read again"))
+    champion.try_again()
+    champion.apply([])
+    champion.try_again()
+    assert version_of(champion) == TRAINED.model.version
+
+
+def test_an_error_nobody_foresaw_in_one_release_leaves_the_others_good(
+    champion: Champion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def explode(path: Path, digest: str) -> FraudModel:
+        if digest == OTHER.sha256:
+            raise ZeroDivisionError("a bug")
+        return load_model(path, digest)
+
+    monkeypatch.setattr("ibook.edges.champion.load_model", explode)
+    champion.apply([released(TRAINED), released(OTHER)])
+    assert (version_of(champion), champion.last_refusal) == (TRAINED.model.version, "ZeroDivisionError('a bug')")
+
+
+def test_the_thread_that_follows_releases_survives_what_nobody_foresaw(
+    champion: Champion, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    calls: list[str] = []
+
+    def explode(self: Champion, settings: Settings) -> None:
+        calls.append("again")
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(Champion, "_read_releases", explode)
+    monkeypatch.setattr("ibook.edges.champion.RETRY_SECONDS", 0.01)
+    with Champion.follow(Settings(data_dir=tmp_path)):
+        wait_until(lambda: len(calls) > 2, 20, "the thread to go on")
 
 
 def test_releases_of_other_models_are_left_alone(champion: Champion) -> None:
