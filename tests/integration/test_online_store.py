@@ -6,41 +6,40 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from redis import Redis
 
-from ibook.clock import from_us, to_us
+from ibook.clock import to_us
 from ibook.edges.feast_apply import apply_feature_repo, repo_folder
 from ibook.edges.feast_config import yaml_path
 from ibook.edges.feast_import import import_feast
+from ibook.edges.feast_on_demand import EVENT_HISTORY, USER_BEHAVIOR
 from ibook.edges.online_store import OnlineStore
-from ibook.entities import ENTITIES, EntityName, update_of
+from ibook.entities import ENTITIES, EntityName
 from ibook.errors import FeatureUnavailable
-from ibook.features import (
-    ENTITY_FEATURES,
-    FEATURE_NAMES,
-    FEATURE_NAMES_HASH,
-    REQUEST_FEATURES,
-    RealtimeMetrics,
-    keys_of,
-    request_features,
-    vector,
-)
-from ibook.messages import PurchaseRequested
+from ibook.features import ENTITY_FEATURES, FEATURE_NAMES, FEATURE_NAMES_HASH, RealtimeMetrics, keys_of, vector
 from ibook.settings import Settings
-from ibook.windows import WindowState, encode_state
+from ibook.windows import encode_state
 from infra.local.backends import Parts
 from infra.local.processes import free_port
 from infra.local.redis import LocalRedis
+from tests.bought import (
+    PAST,
+    PAST_ANSWERS,
+    PAST_AS_OF_US,
+    finished,
+    fold,
+    fold_facts,
+    of_an_older_declaration,
+    purchase,
+    request_of,
+)
 
 NOW_US = to_us(datetime(2026, 3, 1, 12, 0, 0, 123_456, tzinfo=UTC))
 
@@ -183,97 +182,70 @@ def feast_store(settings: Settings) -> Any:
     return FeatureStore(fs_yaml_file=yaml_path(settings))
 
 
-def purchase(index: int) -> PurchaseRequested:
-    """One of a series; every third names neither promoter nor start nor list price, and its address is no address."""
-    occurred_at = datetime(2026, 3, 1, 12, 0, 0, 7, tzinfo=UTC) + timedelta(seconds=1.3) * index
-    bare = index % 3 == 0
-    return PurchaseRequested(
-        message_id=f"m{index}", occurred_at=occurred_at, transaction_id=f"t{index}", user_id=f"u{index % 3}",
-        card_id=f"c{index % 2}", device_id="d", ip="proxy" if bare else f"1.2.3.{index % 5}", event_id=f"e{index % 4}",
-        amount_minor=1_000 + 7 * index, currency="EUR", n_tickets=1 + index % 3, ticket_type="seat", bin="123456",
-        card_country="DE", ip_country="FR" if index % 2 else "DE", email_domain="example.org",
-        account_opened_at=occurred_at - timedelta(days=index, microseconds=11),
-        promoter_id=None if bare else "p", starts_at=None if bare else occurred_at + timedelta(days=9, microseconds=3),
-        list_price_minor=None if bare else 900,
-    )  # fmt: skip
-
-
-def fold(purchases: list[PurchaseRequested]) -> dict[EntityName, dict[str, WindowState]]:
-    states: dict[EntityName, dict[str, WindowState]] = {entity: {} for entity in ENTITIES}
-    for offset, bought in enumerate(purchases):
-        update = update_of(bought, 0, offset, 0)
-        for entity in update.entities:
-            layout = ENTITY_FEATURES[entity].layout
-            layout.fold(states[entity].setdefault(update.fact.ids[entity], layout.empty()), update)
-    return states
-
-
-def request_of(bought: PurchaseRequested) -> dict[str, Any]:
-    """What plain Feast wants to know of a purchase; a key it lacks is "", and a number 0."""
-    keys = keys_of(bought)
-    return {
-        **{f"{entity}_id": keys.get(entity, "") for entity in ENTITIES},
-        "as_of": to_us(bought.occurred_at), "purchase_amount_minor": bought.amount_minor,
-        "purchase_n_tickets": bought.n_tickets, "purchase_account_opened_us": to_us(bought.account_opened_at),
-        "purchase_card_country": bought.card_country, "purchase_ip_country": bought.ip_country,
-        "purchase_starts_us": to_us(bought.starts_at) if bought.starts_at else 0,
-        "purchase_list_price_minor": bought.list_price_minor or 0,
-    }  # fmt: skip
-
-
-def finished(bought: PurchaseRequested, known: Mapping[EntityName, WindowState | None]) -> dict[str, float]:
-    """Every feature by name, as the worker computes it and before it is cut to float32."""
-    as_of_us = to_us(bought.occurred_at)
-    of_entities = (
-        (name, value)
-        for entity, declared in ENTITY_FEATURES.items()
-        for name, value in zip(declared.names, declared.compute(known.get(entity), as_of_us), strict=True)
-    )
-    return {**dict(of_entities), **dict(zip(REQUEST_FEATURES, request_features(bought), strict=True))}
-
-
 def test_plain_feast_returns_the_numbers_of_the_fraud_model(store: OnlineStore, feast_store: Any) -> None:
     purchases = [purchase(index) for index in range(40)]
     states = fold(purchases)
     for entity, by_key in states.items():
         store.write_states(entity, [(key, encode_state(state), state.stamp_us) for key, state in by_key.items()])
     asked = [*purchases[-5:], purchase(1_000)]  # the last one's event and users are known, long ago
+    assert {"promoter" in keys_of(bought) for bought in asked} == {True, False}
 
     service = feast_store.get_feature_service(f"fraud_{FEATURE_NAMES_HASH}")
     answer = feast_store.get_online_features(features=service, entity_rows=[request_of(b) for b in asked]).to_dict()
 
     for row, bought in enumerate(asked):
         known = {entity: states[entity].get(key) for entity, key in keys_of(bought).items()}
-        values = [math.nan if (value := answer[name][row]) is None else value for name in FEATURE_NAMES]
+        values = [number(answer[name][row]) for name in FEATURE_NAMES]
         expected = finished(bought, known)
         assert repr(values) == repr([expected[name] for name in FEATURE_NAMES]), "bit for bit, before float32"
         assert vector(bought, known).tobytes() == np.array(values, dtype=np.float32).tobytes()
 
 
-@pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning")  # Ibis 12 under DuckDB 2
-def test_offline_rows_give_the_same_numbers(settings: Settings, feast_store: Any) -> None:
-    states = fold([purchase(index) for index in range(10)])["card"]
-    rows = [{"card_id": key, "card_state": encode_state(state), "us": state.stamp_us} for key, state in states.items()]
-    table = pa.table({
-        "card_id": [row["card_id"] for row in rows],
-        "card_state": pa.array([row["card_state"] for row in rows], pa.binary()),
-        "event_timestamp": pa.array([row["us"] for row in rows], pa.timestamp("us", tz="UTC")),
-    })  # fmt: skip
-    pq.write_table(table, settings.data_dir / "offline" / "card_state" / "backfill.parquet")
+def number(value: float | None) -> float:
+    """Feast returns None for NaN."""
+    return math.nan if value is None else value
 
-    stamps = [states["c0"].stamp_us, states["c0"].stamp_us - 1, states["c1"].stamp_us + 90_000_001]
-    keys, known = ["c0", "c0", "c1"], [states["c0"], None, states["c1"]]
-    asked = pd.DataFrame({
-        "row": [0, 1, 2], "card_id": keys, "event_timestamp": [from_us(us) for us in stamps], "as_of": stamps,
-    })  # fmt: skip
-    names = ENTITY_FEATURES["card"].names
-    answer = feast_store.get_historical_features(
-        entity_df=asked, features=[f"card_features:{name}" for name in names]
-    ).to_df()
 
-    expected = [ENTITY_FEATURES["card"].compute(state, us) for state, us in zip(known, stamps, strict=True)]
-    got = answer.sort_values("row")[names].astype(float).to_numpy()
-    assert got.tobytes() == np.array(expected).tobytes()
+@pytest.mark.parametrize("entity", ENTITIES)
+def test_plain_feast_returns_every_number_of_an_entity(
+    store: OnlineStore, feast_store: Any, entity: EntityName
+) -> None:
+    states, at_us = fold([purchase(index) for index in range(7)])[entity], to_us(purchase(9).occurred_at)
+    older = of_an_older_declaration(entity, next(iter(states.values())))
+    stored = {**{key: encode_state(state) for key, state in states.items()}, "older": encode_state(older),
+              "empty": b"", "foreign": b"hello world", "other": b"\x93\x01\x02\x03"}  # fmt: skip
+    store.write_states(entity, [(key, state, NOW_US) for key, state in stored.items()])
+
+    declared = ENTITY_FEATURES[entity]
+    answer = feast_store.get_online_features(
+        features=[f"{entity}_features:{name}" for name in declared.names],
+        entity_rows=[{f"{entity}_id": key, "as_of": at_us} for key in [*stored, "nobody", ""]],
+    ).to_dict()
+
+    computed = [*(declared.compute(state, at_us) for state in [*states.values(), older])]
+    missing, unseen = [math.nan] * len(declared.names), declared.compute(None, at_us)
+    expected = [*computed, missing, missing, missing, unseen, unseen]
+    got = [[number(answer[name][row]) for name in declared.names] for row in range(len(expected))]
+    assert repr(got) == repr(expected)
+    assert not all(map(math.isnan, computed[-1])), "what both declarations know is kept"
+
+
+def test_history_and_behaviour_under_the_names_of_the_plan(store: OnlineStore, feast_store: Any) -> None:
+    states = fold_facts(PAST)
+    for entity, by_key in states.items():
+        store.write_states(entity, [(key, encode_state(state), state.stamp_us) for key, state in by_key.items()])
+    known = {"event_id": "e1", "promoter_id": "p", "user_id": "u"}
+    unknown = {"event_id": "-", "promoter_id": "", "user_id": "-"}
+    answer = feast_store.get_online_features(
+        features=[*(f"event_historical_metrics:{name}" for name in EVENT_HISTORY),
+                  *(f"user_purchase_behavior:{name}" for name in USER_BEHAVIOR)],
+        entity_rows=[{**row, "as_of": PAST_AS_OF_US} for row in (known, unknown)],
+    ).to_dict()  # fmt: skip
+    assert {name: answer[name][0] for name in PAST_ANSWERS} == PAST_ANSWERS
+    assert {name: answer[name][1] for name in PAST_ANSWERS} == {
+        "total_tickets_sold": 0.0, "avg_ticket_price": None, "promoter_success_rate": None,
+        "lifetime_purchases": 0.0, "fraud_risk_score": None, "preferred_category": "",
+    }  # fmt: skip
 
 
 def test_realtime_metrics_are_plain_typed_columns(store: OnlineStore, feast_store: Any) -> None:

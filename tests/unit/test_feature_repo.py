@@ -21,7 +21,7 @@ from ibook.edges.feast_config import (
     write_yaml,
 )
 from ibook.edges.feast_import import import_feast
-from ibook.edges.feast_on_demand import AS_OF, entity_columns, purchase_columns
+from ibook.edges.feast_on_demand import AS_OF, PURCHASE_COLUMNS, entity_columns, purchase_columns
 from ibook.edges.feast_views import REALTIME_VIEW, STATE_VIEWS, VIEWS
 from ibook.entities import ENTITIES, EntityUpdate, Fact
 from ibook.errors import ConfigurationError
@@ -116,6 +116,22 @@ def test_the_feature_service_has_the_features_of_the_model(definitions: ModuleTy
     names = [field.name for projection in service.feature_view_projections for field in projection.features]
     assert sorted(names) == sorted(FEATURE_NAMES)
     assert service.tags["feature_names_hash"] == FEATURE_NAMES_HASH
+
+
+def test_every_on_demand_view_can_be_run_from_its_text(definitions: ModuleType) -> None:
+    """Else Feast falls back on bytecode, which another version of Python can't run."""
+    from feast import OnDemandFeatureView
+    from feast.transformation.udf_rehydrate import rehydrate_udf_from_source
+
+    views = [each for each in definitions.REGISTERED if isinstance(each, OnDemandFeatureView)]
+    assert len(views) == len(ENTITIES) + 3
+    for view in views:
+        function = rehydrate_udf_from_source(view.feature_transformation.udf_string, preferred_name=view.name)
+        assert function is not None, view.name
+        columns = (AS_OF, *PURCHASE_COLUMNS, *(f"{entity}_state" for entity in ENTITIES))
+        inputs: dict[str, list[object]] = {column: [] for column in columns}
+        assert list(function(inputs)) == [field.name for field in view.features]
+        assert view.description
 
 
 def test_registered_views_are_the_ones_the_workers_write(definitions: ModuleType) -> None:
