@@ -119,7 +119,8 @@ def play(platform: "Platform", *, seconds: float, rate: float, seed: int) -> "De
     _say("Comparing what was served with what the log gives.")
     return report(
         shop.stats(), audit, shop.latencies(), probe.seconds(), check_parity(settings, live=True),
-        launched=screen.launched, ready_seconds=platform.ready_seconds, caught_up=caught_up,
+        never_seen=probe.never_seen, launched=screen.launched, ready_seconds=platform.ready_seconds,
+        caught_up=caught_up,
     )  # fmt: skip
 
 
