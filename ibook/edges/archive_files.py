@@ -179,15 +179,15 @@ def tidy(dataset: Path) -> int:
 
 # --------------------------------------------------------------------------------------------------------------- merge
 def to_merge(files: Sequence[ArchiveFile], *, day_over: bool) -> list[ArchiveFile]:
-    """Neighbours to merge next, out of one day's files of one partition; empty when there are enough already.
+    """Neighbours to merge next, out of one day's files of one partition; empty when there are few enough.
 
-    While a day lasts, the latest FAN_IN or more of a size, so that each row is written again few times; when it is
-    over, whatever fits into one file.
+    While a day lasts, a run with FAN_IN of a size, and smaller ones between them, so that each row is written again few
+    times; when it is over, whatever fits into one file.
     """
-    at_least = 2 if day_over else FAN_IN
     for level in range(_level(LARGEST_BYTES) + 1):
         for run in _runs(files, level):
-            if len(run) >= at_least:
+            alike = sum(_level(file.size) == level for file in run)
+            if len(run) >= 2 and (day_over or alike >= FAN_IN):
                 return run
     return []
 
