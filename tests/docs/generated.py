@@ -8,6 +8,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from pydantic import SecretStr
 from pydantic_core import to_json
 
 from ibook import metrics, settings
-from ibook.features import FEATURES, REQUEST_FEATURES
+from ibook.declarations import Feature
+from ibook.features import ENTITY_FEATURES, FEATURES, REQUEST_FEATURES
 from ibook.topics import CHANGELOGS, TOPICS, Topic
+from ibook.windows import DISTINCT_CAP, LIFETIME
 from infra.local.workers import WORKERS
 from tests.contracts.examples import types_of
 
@@ -127,22 +130,38 @@ def allowed(type_: msgspec.inspect.Type) -> str:
 
 # ----------------------------------------------------------------------------------------------------------- features
 def features() -> str:
-    """Every declared feature."""
+    """Every declared feature; an error bound in seconds for each of its windows."""
+    head = ("entity", "features", "kind", "of", "tail at most, s", "delay, s", "error of the count", "why")
     rows = [
-        (f"**{each.entity}**", "<br>".join(map(code, each.names())), each.kind, _of(each), each.why)
+        (f"**{each.entity}**", "<br>".join(map(code, each.names())), each.kind, _of(each), _tails(each),
+         str(each.delay_s or ""), _count_error(each), each.why)
         for each in FEATURES
-    ]
-    return table(("entity", "features", "kind", "of", "why"), rows)
+    ]  # fmt: skip
+    return table(head, rows)
 
 
-def _of(feature: Any) -> str:
+def _of(feature: Feature) -> str:
     said = f"{feature.field} of " if feature.field else ""
-    return said + ", ".join(feature.kinds) + (f" / {', '.join(feature.of)}" if feature.of else "")
+    conditions = "".join(f", {where.field} {where.is_} {where.value}" for where in feature.where)
+    below = f"{feature.of_field} of " if feature.of_field else ""
+    return said + ", ".join(feature.kinds) + conditions + (f" / {below}{', '.join(feature.of)}" if feature.of else "")
+
+
+def _tails(feature: Feature) -> str:
+    """By how much the begin of each window may be rounded down."""
+    resolution = {str(entity): each.resolution for entity, each in ENTITY_FEATURES.items()}[feature.entity]
+    return "<br>".join(str(resolution.hop_of(window)) if window < LIFETIME else "0" for window in feature.windows_s)
+
+
+def _count_error(feature: Feature) -> str:
+    """The relative standard error of distinct counts."""
+    distinct = feature.kind == "distinct" or (feature.kind == "ratio" and feature.field)
+    return f"0; from {DISTINCT_CAP} on {1 / sqrt(DISTINCT_CAP - 2):.0%}" if distinct else ""
 
 
 def request_features() -> str:
     """The features that need nothing but the purchase."""
-    return "".join(f"- {code(name)}\n" for name in REQUEST_FEATURES)
+    return "".join(f"- {code(name)}: {why}\n" for name, why in REQUEST_FEATURES.items())
 
 
 # --------------------------------------------------------------------------------------------- settings and metrics
