@@ -54,20 +54,18 @@ class _History:
         """Whether anything was heard of it."""
         return bool(self._positions)
 
-    def hear(self, update: EntityUpdate) -> None:
-        """Take an update unless it was delivered before, or its message is one of the latest sent again."""
+    def hear(self, update: EntityUpdate, known: int) -> None:
+        """Take an update unless it was delivered before, or its message, `known` by its hash, is one sent again."""
         if update.offset <= self._positions.get(update.source, -1):
             return
         self._positions[update.source] = update.offset
-        fact = update.fact
-        known = hash64(f"{fact.kind}:{fact.message_id}")
         if known in self._recent:
             return
         self._recent.append(known)
         if len(self._recent) > RECENT_MESSAGES:
             del self._recent[0]
-        if fact.kind in self._kinds:
-            self.facts.append(fact)
+        if update.fact.kind in self._kinds:
+            self.facts.append(update.fact)
 
 
 def values_at(updates: Iterable[EntityUpdate], wanted: Sequence[Wanted]) -> list[list[float]]:
@@ -108,9 +106,11 @@ def _heard(updates: Iterable[EntityUpdate], keys: Iterable[EntityKey]) -> dict[E
     histories = {key: _History(_kinds(ENTITY_FEATURES[key[0]])) for key in keys}
     entities = {entity for entity, _ in histories}
     for update in updates:
+        fact, known = update.fact, 0
         for entity in update.entities:
-            if entity in entities and (history := histories.get((entity, update.fact.ids[entity]))) is not None:
-                history.hear(update)
+            if entity in entities and (history := histories.get((entity, fact.ids[entity]))) is not None:
+                known = known or hash64(f"{fact.kind}:{fact.message_id}")
+                history.hear(update, known)
     return histories
 
 
