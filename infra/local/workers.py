@@ -4,6 +4,8 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+FEATURES, LEARNING = 5, 10
+
 
 @dataclass(frozen=True, kw_only=True)
 class Worker:
@@ -18,23 +20,26 @@ class Worker:
     """What follows `python -m`."""
     ready_path: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
+    niceness: int = 0
+    """Where cores are short the nicer ones wait: a verdict is due in milliseconds, a feature in tenths of a second."""
 
     def command(self) -> list[str]:
         """The command line, with this process's interpreter."""
-        return [sys.executable, "-m", *self.arguments]
+        nicely = ["nice", "-n", str(self.niceness)] if self.niceness else []
+        return [*nicely, sys.executable, "-m", *self.arguments]
 
 
-def _stream(name: str) -> Worker:
-    return Worker(name=name, arguments=("streams", name))
+def _stream(name: str, niceness: int = 0) -> Worker:
+    return Worker(name=name, arguments=("streams", name), niceness=niceness)
 
 
 WORKERS = (
-    _stream("activity-to-entities"),
-    _stream("entities-to-features"),
+    _stream("activity-to-entities", FEATURES),
+    _stream("entities-to-features", FEATURES),
     _stream("purchases-to-verdicts"),
-    _stream("outcomes-to-journal"),
-    _stream("journal-to-rewards"),
-    _stream("rewards-to-policies"),
-    _stream("updates-to-archive"),
+    _stream("outcomes-to-journal", LEARNING),
+    _stream("journal-to-rewards", LEARNING),
+    _stream("rewards-to-policies", LEARNING),
+    _stream("updates-to-archive", LEARNING),
     Worker(name="serving", arguments=("serving",), ready_path="/startupz"),
 )
