@@ -111,6 +111,9 @@ def rebuild(
     from_log: Annotated[
         bool, typer.Option("--from-log", help="Fold the archive, rather than read the workers' changelog.")
     ] = False,
+    for_workers: Annotated[
+        bool, typer.Option("--for-workers", help="With --from-log, while they are stopped: correct what they know.")
+    ] = False,
     database: Annotated[
         int | None, typer.Option(help="An empty database of the same Redis to build in [default: the next one].")
     ] = None,
@@ -119,14 +122,21 @@ def rebuild(
     """Fill the online store again beside the live one, compare, and move over what is missing or differs.
 
     Workers that run restore an emptied store by themselves: they are waited for, then checked. Exit code 1 when the
-    store is not equal in the end.
+    store is not equal in the end. With --for-workers the states go into the workers' changelog instead, and they push
+    them when they start.
     """
     from cli.kept import kept_data
     from ibook.edges import rebuild as edge
     from infra.local.processes import interrupt_on_signals
 
     interrupt_on_signals()
+    if for_workers and not from_log:
+        raise ConfigurationError("The changelog is what the workers know: --for-workers needs --from-log.")
     with kept_data(data_dir) as reached:
+        if for_workers:
+            count = edge.give_to_workers(reached.settings, live=reached.live)
+            _say(f"{count:,} states are in the changelog: start the workers, and empty Redis if it runs.")
+            return
         _check_redis(reached)
         done = edge.rebuild(reached.settings, live=reached.live, from_log=from_log, database=database, say=_say)
     if not done.is_equal:

@@ -19,10 +19,13 @@ from ibook.edges.archive_files import DATASETS, list_files
 from ibook.edges.bulk import read_bulk, spans
 from ibook.edges.feast_config import ENTITY_KEY_VERSION, PROJECT
 from ibook.edges.feast_views import STATE_VIEWS
+from ibook.edges.kafka import Outgoing, producer, publish
+from ibook.edges.kafka_admin import list_topics
 from ibook.edges.online_store import OnlineStore
 from ibook.edges.parity import archived
 from ibook.entities import EntityName
-from ibook.errors import ConfigurationError, FeatureUnavailable
+from ibook.errors import BrokerUnavailable, ConfigurationError, FeatureUnavailable
+from ibook.partitioning import partition_of
 from ibook.settings import Settings
 from ibook.topics import CHANGELOGS, ENTITY_UPDATES
 from ibook.windows import decode_state, state_in
@@ -37,6 +40,7 @@ PUSH_SECONDS = 1.0
 LOOKS = 5
 """How often a row that differs is looked at again before it counts: workers push after they have logged."""
 STATES_CHANGELOG = CHANGELOGS[0].name
+FOLDING_GROUP = "entities-to-features"
 OFFSET_KEY_PREFIX = b"__faust"
 EntityKey = tuple[EntityName, str]
 States = Mapping[EntityKey, bytes]
@@ -250,6 +254,35 @@ def rebuild(
         beside.close()
         store.close()
     return found
+
+
+def give_to_workers(settings: Settings, *, live: bool) -> int:
+    """Write the states that the archive gives into the workers' changelog; how many there were.
+
+    Workers restore from there: the one way to correct what they know, or to give it windows that they never kept.
+    They must be stopped. What they have not acknowledged is delivered to them again, and recognised by its position.
+    Raises BrokerUnavailable, ConfigurationError.
+    """
+    if live and _members(settings):
+        raise ConfigurationError("The feature workers run: stop them first, and those who watch over them.")
+    states = _folded(settings, live=live)
+    partitions = list_topics(settings)[STATES_CHANGELOG]
+    return publish(producer(settings), (
+        Outgoing(topic=STATES_CHANGELOG, key=f"{entity}:{name}".encode(), value=stored,
+                 partition=partition_of(f"{entity}:{name}", partitions))
+        for (entity, name), stored in states.items()
+    ))  # fmt: skip
+
+
+def _members(settings: Settings) -> int:
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import AdminClient
+
+    try:
+        asked = AdminClient({"bootstrap.servers": settings.kafka_bootstrap}).describe_consumer_groups([FOLDING_GROUP])
+        return len(asked[FOLDING_GROUP].result(ANSWER_SECONDS).members)
+    except KafkaException as error:
+        raise BrokerUnavailable(f"Kafka does not tell who is in {FOLDING_GROUP}: {error}.") from error
 
 
 def _wait_for_workers(settings: Settings, store: OnlineStore, say: Callable[[str], None]) -> None:

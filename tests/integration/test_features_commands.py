@@ -23,12 +23,14 @@ from ibook.edges.kafka import publish as publish_all
 from ibook.edges.lag import features_behind
 from ibook.edges.online_store import OnlineStore
 from ibook.edges.parity import check_parity
-from ibook.edges.rebuild import STATES_CHANGELOG, patient, read_changelog, rebuild
+from ibook.edges.rebuild import STATES_CHANGELOG, give_to_workers, patient, read_changelog, rebuild
 from ibook.entities import EntityName, EntityUpdates, pack, unpack
 from ibook.errors import ConfigurationError
 from ibook.features import FEATURE_NAMES
+from ibook.partitioning import partition_of
 from ibook.settings import Settings
 from ibook.topics import ENTITY_UPDATES
+from ibook.windows import decode_stored, encode_state, encode_stored
 from tests.traffic import missing, publish, purchases, verdicts
 from tests.workers import WorkerProcess, environment, wait_until
 
@@ -218,11 +220,24 @@ def test_a_state_that_differs_is_replaced_and_a_newer_one_is_left(settings: Sett
 
 
 def _with_stamp(stored: bytes, by_us: int) -> tuple[bytes, int]:
-    from ibook.windows import decode_stored, encode_state
-
     state = decode_stored(stored).state
     state.stamp_us += by_us
     return encode_state(state), state.stamp_us
+
+
+def test_what_the_workers_know_is_corrected_from_the_log(settings: Settings, stopped: States) -> None:
+    log = read_changelog(settings).states
+    (entity, name), stored = next(iter(log.items()))
+    home = partition_of(f"{entity}:{name}", settings.partitions)
+    damaged = decode_stored(stored)
+    damaged.state.tiles.clear()
+    publish_all(producer(settings), [
+        Outgoing(topic=STATES_CHANGELOG, key=f"{entity}:{name}".encode(), value=encode_stored(damaged), partition=home)
+    ])  # fmt: skip
+    assert read_changelog(settings).states != log
+    assert give_to_workers(settings, live=False) == len(stopped)
+    corrected = read_changelog(settings)
+    assert (corrected.states, corrected.twice) == (log, [])
 
 
 def test_doctor_says_what_a_stopped_platform_lacks(settings: Settings, stopped: States) -> None:
@@ -233,8 +248,6 @@ def test_doctor_says_what_a_stopped_platform_lacks(settings: Settings, stopped: 
 
 
 def test_doctor_finds_states_in_two_partitions_and_of_other_declarations(settings: Settings, stopped: States) -> None:
-    from ibook.windows import decode_stored, encode_stored
-
     held = spans(settings, [STATES_CHANGELOG])
     lying = next(each for _, each in read_bulk(settings, held) if each.value and (each.key or b"").startswith(b"user:"))
     other = decode_stored(lying.value or b"")
