@@ -64,6 +64,17 @@ def test_every_value_served_is_what_the_log_gives(ran: Ran) -> None:
     assert {"p50", "p95", "p99"} <= set(parity["staleness_ms"])
 
 
+def test_parity_can_be_asked_for_again_when_nothing_runs(ran: Ran) -> None:
+    _, report, folder = ran
+    out = folder / "parity.json"
+    command = [sys.executable, "-m", "cli.main", "features", "parity", "--data-dir", str(folder), "--json", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    again, after = json.loads(out.read_text()), report["parity"]
+    assert [again[key] for key in ("mismatches", "updates_missing", "updates_extra")] == [0, 0, 0]
+    assert again["values_checked"] == after["values_checked"]  # type: ignore[index]
+
+
 def test_prices_were_quoted_and_tickets_sold(ran: Ran) -> None:
     _, report, _ = ran
     assert report["quotes"] > report["sales"] > 0  # type: ignore[operator]
