@@ -24,8 +24,8 @@ from ibook.topics import ENTITY_UPDATES, FRAUD_EVIDENCE
 
 __all__ = ["Archive", "LoggedUpdate", "archive_of", "archive_to_the_end"]
 
-BATCH = 50_000
-"""Rows read at a time."""
+BATCH = 2_000
+"""Rows read at a time: few enough that the garbage collector hardly ever sees them."""
 
 
 class LoggedUpdate(NamedTuple):

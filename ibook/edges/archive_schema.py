@@ -23,8 +23,8 @@ from ibook.topics import ENTITY_UPDATES, FRAUD_EVIDENCE
 TIME = pa.timestamp("us", tz="UTC")
 DAY_MS = 24 * 3600 * 1000
 _EPOCH_DAY = date(1970, 1, 1)
-CHUNK = 10_000
-"""Rows that are Python objects at a time."""
+CHUNK = 2_000
+"""Rows that are Python objects at a time: few enough that the garbage collector hardly ever sees them."""
 
 UPDATES = pa.schema([
     pa.field("partition", pa.int32()), pa.field("offset", pa.int64()),
