@@ -154,8 +154,15 @@ class EntityFeatures:
         for feature in declared:
             if feature.kind != "first_age":
                 for name, window in zip(feature.names(), feature.windows_s or (LIFETIME,), strict=True):
-                    slots[window].append(Slot.of(feature, self.names.index(name), self._indexes(feature), window))
+                    slots[window].append(self._slot(feature, self.names.index(name), window))
         return Pass(delay_s, slots)
+
+    def _slot(self, feature: Feature, place: int, window_s: int) -> "Slot":
+        """The slot of a feature's window."""
+        # With the tile its begin lies in: a mean of a new sum and a known count must not see one of them alone there.
+        span_s = window_s + feature.delay_s
+        span_s = 0 if feature.kind == "last_age" else span_s + self.resolution.hop_of(span_s)
+        return Slot(place, FINISH[feature.kind], tuple(self._indexes(feature)), span_s * SECOND)
 
     # ------------------------------------------------------------------------------------------------ computing
     def compute(self, state: WindowState | None, as_of_us: int) -> list[float]:
@@ -225,13 +232,7 @@ class Slot:
     finish: Finish
     indexes: tuple[int, ...]
     span_us: int
-    """From the begin of its window to the instant; 0 when it need not be complete: what is known is the latest."""
-
-    @classmethod
-    def of(cls, feature: Feature, place: int, indexes: Sequence[int], window_s: int) -> "Slot":
-        """The slot of a feature's window."""
-        span_s = 0 if feature.kind == "last_age" else window_s + feature.delay_s
-        return cls(place, FINISH[feature.kind], tuple(indexes), span_s * SECOND)
+    """From the oldest tile of its window to the instant; 0 when it need not be complete: the latest is known."""
 
     def is_complete(self, state: WindowState, as_of_us: int) -> bool:
         """Whether the state has all that the window asks for; after a new declaration it takes a window's time."""
