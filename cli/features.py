@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from ibook.edges.parity import ParityReport
 
 app = typer.Typer(help="Features: compare, backfill, rebuild, examine.", no_args_is_help=True)
-DISAGREES = 1
+DISAGREES, INTERRUPTED = 1, 130
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the result to this file.")]
 
 
@@ -27,12 +29,9 @@ def parity(json_file: JsonFile = None, data_dir: DataDir = None) -> None:
     Without a running platform Kafka is started on the kept data (the last demo's, or the folder's) and stopped again.
     Exit code 1 when a value differs, or an update is missing or too many.
     """
-    from cli.kept import kept_data
     from ibook.edges.parity import check_parity
-    from infra.local.processes import interrupt_on_signals
 
-    interrupt_on_signals()
-    with kept_data(data_dir) as reached:
+    with _reached(data_dir) as reached:
         _say(f"Looking at {reached.settings.data_dir}{'' if reached.live else ', with a Kafka of our own'}.")
         report = check_parity(reached.settings, live=reached.live, say=_say)
     if json_file is not None:
@@ -40,6 +39,21 @@ def parity(json_file: JsonFile = None, data_dir: DataDir = None) -> None:
     show_parity(report)
     if not report.sound:
         raise typer.Exit(DISAGREES)
+
+
+@contextmanager
+def _reached(data_dir: Path | None) -> "Iterator[Reached]":
+    """The data to look at; an interruption stops what was started for it."""
+    from cli.kept import kept_data
+    from infra.local.processes import interrupt_on_signals
+
+    interrupt_on_signals()
+    try:
+        with kept_data(data_dir) as reached:
+            yield reached
+    except KeyboardInterrupt:
+        _say("Stopped before its end; nothing is left running.")
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def show_parity(report: "ParityReport") -> None:
@@ -125,14 +139,11 @@ def rebuild(
     store is not equal in the end. With --for-workers the states go into the workers' changelog instead, and they push
     them when they start.
     """
-    from cli.kept import kept_data
     from ibook.edges import rebuild as edge
-    from infra.local.processes import interrupt_on_signals
 
-    interrupt_on_signals()
     if for_workers and not from_log:
         raise ConfigurationError("The changelog is what the workers know: --for-workers needs --from-log.")
-    with kept_data(data_dir) as reached:
+    with _reached(data_dir) as reached:
         if for_workers:
             count = edge.give_to_workers(reached.settings, live=reached.live)
             _say(f"{count:,} states are in the changelog: start the workers, and empty Redis if it runs.")
