@@ -261,4 +261,4 @@ def _said(states: dict[EntityKey, WindowState]) -> dict[EntityKey, object]:
 
 
 TestFeatureAgents = FeatureAgents.TestCase
-TestFeatureAgents.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestFeatureAgents.settings = settings(max_examples=250, stateful_step_count=30, deadline=None)

@@ -198,7 +198,8 @@ def test_first_times_outlive_a_new_declaration_even_without_a_tile() -> None:
 def test_what_nobody_counted_is_missing_until_a_window_has_passed() -> None:
     old, new = declared(), declared(amounts=True)
     state = fold(old, [Fact("a", "m0", LATEST_US - DAY * SECOND, {}, {}), Fact("b", "m1", LATEST_US, {}, {})])
-    state = fold(new, [Fact("b", "m2", LATEST_US + 2 * MINUTE * SECOND, {"amount_minor": 3}, {})], new.layout.adopt(state))
+    later = Fact("b", "m2", LATEST_US + 2 * MINUTE * SECOND, {"amount_minor": 3}, {})
+    state = fold(new, [later], new.layout.adopt(state))
     assert named(new, state, LATEST_US + (HOUR + MINUTE) * SECOND)["max_1h"] == "nan"
     assert named(new, state, LATEST_US + (HOUR + MINUTE + 1) * SECOND)["max_1h"] == "3.0"
 
