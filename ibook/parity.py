@@ -195,16 +195,20 @@ class Purchases:
     def of(self, key: EntityKey, wanted: Range) -> list[EntityUpdate] | None:
         """The purchases of an entity in a range; None when no reading of it gives their number.
 
-        A worker folds what it decides, and not what it knows as a repeat. After a move of its partition it may not
-        know a repeat as one: then all that lie there are those that were folded.
+        A worker folds what it decides, and not what it knows as a repeat. Of a partition that has just moved to it, it
+        knows only as repeats those whose first lies in what it has read again; or none.
         """
         lies = self._of.get(key, {}).get(wanted.source, [])
         begin = bisect_left(lies, wanted.first, key=lambda each: each[0])
         inside = lies[begin : bisect_right(lies, wanted.last, key=lambda each: each[0])]
+        everything = [update for _, _, update in inside]
         decided = [update for _, is_decided, update in inside if is_decided]
-        if len(decided) == wanted.n_purchases:
-            return decided
-        return [update for _, _, update in inside] if len(inside) == wanted.n_purchases else None
+        once: dict[str, EntityUpdate] = {}
+        for update in everything:
+            once.setdefault(update.fact.message_id, update)
+        return next(
+            (each for each in (decided, list(once.values()), everything) if len(each) == wanted.n_purchases), None
+        )
 
 
 @dataclass

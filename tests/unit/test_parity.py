@@ -9,11 +9,12 @@ import pytest
 
 from ibook import messages as m
 from ibook.completeness import Completeness, Pairs
-from ibook.entities import ENTITIES, EntityName, EntityUpdate, source_slot
+from ibook.entities import ENTITIES, EntityName, EntityUpdate, source_slot, update_of
 from ibook.features import ENTITY_FEATURES, FEATURE_NAMES
-from ibook.parity import Parity, Values
+from ibook.parity import Parity, Purchases, Range, Values
 from ibook.windows import Layout, Resolution, StoredState
 from tests.replayed import PARTITIONS, Fold, Logged, Sent, correct, log_of, served, traffic, update_from
+from tests.traffic import purchase
 
 SENT = traffic()
 LOG = log_of(SENT)
@@ -137,6 +138,19 @@ def test_purchases_that_the_log_does_not_hold_are_miscounted(evidence: list[m.Ve
     assert values.miscounted_by_entity["card"] == 1
     assert last.transaction_id in values.miscounted["card"]
     assert all(name.startswith("card_") for name in values.mismatches_by_feature)
+
+
+@pytest.mark.parametrize(("n_purchases", "offsets"), [(2, [0, 1]), (3, [0, 1, 4]), (5, [0, 1, 2, 3, 4]), (4, None)])
+def test_repeats_count_as_the_worker_knew_them(n_purchases: int, offsets: list[int] | None) -> None:
+    """Decided at 0 and 1, repeated at 2 and 3; at 4 lies the repeat of one from before, which counts as new."""
+    source, purchases = source_slot("ticket-purchases", 0), Purchases()
+    bought = [purchase(name) for name in ("a", "b", "b", "b", "before")]
+    for offset in (0, 1):
+        purchases.decided(bought[offset], source, offset)
+    for offset, each in enumerate(bought):
+        purchases.seen(update_of(each, source, offset, 0))
+    found = purchases.of(("card", "card-1"), Range(source, 0, 4, n_purchases))
+    assert (None if found is None else [update.offset for update in found]) == offsets
 
 
 def test_a_position_beyond_the_log_is_a_mismatch(evidence: list[m.VerdictEvidence]) -> None:
