@@ -100,7 +100,9 @@ def start(name: str, argv: Sequence[str], *, log: Path, env: Mapping[str, str] |
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=dict(os.environ if env is None else env),
-                start_new_session=True,  # Ctrl-C is for us; we end our children in order
+                # Ctrl-C is for us; we end our children in order. No session of their own: Linux would weigh each by
+                # itself (sched_autogroup), and niceness would mean nothing among them.
+                process_group=0,
             )
             return Child(name, log, started.result(), log_start=output.tell())
 
