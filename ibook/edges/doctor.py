@@ -208,7 +208,12 @@ def _states(changelog: Changelog) -> Iterator[Finding]:
     elif others:
         told = ", ".join(f"{count:,} of {entity}" for entity, count in others.items())
         sentence = f"States of other declarations: {told}. They are translated when read, and complete after a window."
-        yield Finding("WARN", "states", sentence, "Nothing, or `ibook features rebuild --from-log` for whole windows.")
+        yield Finding(
+            "WARN",
+            "states",
+            sentence,
+            "Nothing; or stop the platform and `ibook features rebuild --from-log --for-workers` for whole windows.",
+        )
     else:
         yield Finding("OK", "states", f"All {len(changelog.states):,} states are of today's declarations.")
     if changelog.twice:
