@@ -39,13 +39,19 @@ class Progress:
         self._sent: dict[TP, tuple[int, int]] = {}
 
     def assign(self, sent: Mapping[TP, int]) -> None:
-        """Start anew with the partitions held now, each with the offset below which all has been sent."""
-        self._sent = {tp: (offset - 1, 0) for tp, offset in sent.items()}
+        """The partitions held now, each with the offset below which all had been sent before.
+
+        What was sent since `forget` counts: the first messages may come before the broker has said where we stand.
+        """
+        self._sent = {tp: max((offset - 1, 0), self._sent.get(tp, (-1, 0))) for tp, offset in sent.items()}
+
+    def forget(self) -> None:
+        """Partitions move: others may have gone further when they come back."""
+        self._sent = {}
 
     def advance(self, tp: TP, offset: int, broker_us: int) -> None:
         """Everything of a partition up to `offset`, which the broker took at `broker_us`, has been sent."""
-        if tp in self._sent:
-            self._sent[tp] = (offset, broker_us)
+        self._sent[tp] = (offset, broker_us)
 
     def sent(self) -> dict[TP, int]:
         """The offset each partition has been sent up to."""
@@ -126,6 +132,11 @@ def create(settings: Settings, clock: Clock | None = None) -> faust.App:
     app = create_app(NAME, settings)
     progress = Progress()
     sending = asyncio.Lock()
+
+    @app.on_partitions_revoked.connect(weak=False)
+    async def _hand_over(sender: AppT, revoked: set[TP], **_: object) -> None:
+        async with sending:
+            progress.forget()
 
     @app.on_partitions_assigned.connect(weak=False)
     async def _start_from_committed(sender: AppT, assigned: set[TP], **_: object) -> None:

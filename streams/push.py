@@ -173,9 +173,8 @@ class Vouching:
         self.eras: dict[int, int] = {}
         self._written: dict[int, list[bytes]] = {}
         """The last heartbeat we know to be written, and those after it of which we do not know."""
-        self._refused: dict[int, bytes | None] = {}
-        """Heartbeats that were there before a restoration; still there after it, they are those of another log."""
-        self._told: set[int] = set()
+        self._inherited: dict[int, bytes | None] = {}
+        """What the worker before us wrote; ours are dropped while we read again what it had read."""
 
     def push(self, rows: Mapping[EntityKey, Row], beats: Mapping[int, Beat]) -> None:
         """Write states, then the heartbeats that vouch for them. Raises FeatureUnavailable: then do it all again."""
@@ -191,25 +190,18 @@ class Vouching:
 
     def _vouch(self, partition: int, beat: Beat, present: bytes | None) -> None:
         eras, written = self.eras, self._written.setdefault(partition, [])  # of this assignment, if another comes
-        if present is None or (written and present not in written):
-            if present is not None and self._refused.get(partition) == present:
-                self._tell(partition)
-                return
-            if present is not None:
-                self._refused[partition] = present
+        if present in written:
+            self._inherited.pop(partition, None)
+        elif present is None or (partition in eras and present != self._inherited.get(partition)):
             eras[partition] = self._restore(partition, beat.stamp)
             written.clear()
         elif partition not in eras:
             eras[partition] = self._store.read_eras(self._partitions)[partition] or self._restore(partition, beat.stamp)
+            self._inherited[partition] = present
         if beat.payload not in written[-1:]:
             written.append(beat.payload)
             self._store.write_heartbeat(partition, beat.payload, beat.stamp, eras[partition])
             del written[:-1]
-
-    def _tell(self, partition: int) -> None:
-        if partition not in self._told:
-            self._told.add(partition)
-            log.error("the online store holds a heartbeat of another, longer log: empty it", partition=partition)
 
     def _restore(self, partition: int, stamp: int) -> int:
         """Push every state of a partition, in a new era, which is returned."""

@@ -12,7 +12,7 @@ from itertools import count
 import pytest
 from redis import Redis
 
-from ibook.edges.lag import features_behind
+from ibook.edges.lag import features_behind, lag_of_groups
 from ibook.edges.online_store import OnlineStore
 from ibook.errors import FeatureUnavailable
 from ibook.settings import Settings
@@ -106,9 +106,13 @@ def store(settings: Settings) -> Iterator[OnlineStore]:
     online.close()
 
 
-def assert_whole(settings: Settings, store: OnlineStore, log: str = "") -> None:
+def assert_whole(settings: Settings, store: OnlineStore, *workers: WorkerProcess) -> None:
     """Everything published is vouched for, and what is in the stores is the fold of the log."""
-    wait_until(lambda: _behind(settings, store) == 0, PATIENCE_SECONDS, f"heartbeats to reach the ends; {log}")
+    try:
+        wait_until(lambda: _behind(settings, store) == 0, PATIENCE_SECONDS, "heartbeats to reach the ends")
+    except AssertionError as error:
+        facts = [repr(lag_of_groups(settings)), repr(store.read_heartbeats(settings.partitions))]
+        raise AssertionError("\n".join([str(error), *facts, *(log_of(worker.log) for worker in workers)])) from error
     states = folded(settings)
     assert unaccounted(settings) == (0, 0)
     wait_until(lambda: not differing_online(store, states), 10, "every state online to be the fold of the log")
@@ -135,7 +139,7 @@ def test_a_worker_that_ends_with_a_backlog_loses_and_doubles_nothing(
         shutil.rmtree(settings.data_dir / "tables" / "entities-to-features-1")
     for worker in (sender, folder):
         worker.start()
-    assert_whole(settings, store, log_of(folder.log))
+    assert_whole(settings, store, folder)
 
 
 def test_partitions_move_between_two_workers_while_traffic_flows(
@@ -145,10 +149,10 @@ def test_partitions_move_between_two_workers_while_traffic_flows(
         second.start()
     with Shop(settings):
         folder.stop()
-    assert_whole(settings, store, log_of(second.log))
+    assert_whole(settings, store, second)
     with Shop(settings):
         folder.start()
-    assert_whole(settings, store, log_of(second.log))
+    assert_whole(settings, store, second)
 
 
 def test_a_frozen_worker_leaves_when_it_wakes_and_undoes_nothing(
@@ -157,7 +161,7 @@ def test_a_frozen_worker_leaves_when_it_wakes_and_undoes_nothing(
     with Shop(settings):
         wait_until(lambda: (_behind(settings, store) or 0) > 0, 30, "traffic to flow")
         folder.send(signal.SIGSTOP)
-    assert_whole(settings, store, log_of(second.log))  # the second worker has taken over all of it
+    assert_whole(settings, store, second)  # the second worker has taken over all of it
     folder.send(signal.SIGCONT)
     wait_until(lambda: not folder.alive(), 10, "the woken worker to leave")
     assert "stood still" in log_of(folder.log)
@@ -172,7 +176,7 @@ def test_redis_away_and_back_empty_is_made_whole_before_heartbeats_vouch_for_it(
     with Shop(settings):
         redis_server.stop()
     redis_server.start()
-    assert_whole(settings, store, log_of(folder.log))
+    assert_whole(settings, store, folder)
 
 
 def test_redis_flushed_under_traffic_is_made_whole(
@@ -182,7 +186,7 @@ def test_redis_flushed_under_traffic_is_made_whole(
         for _ in range(5):
             client.flushall()
             wait_until(lambda: client.dbsize() > 0, 30, "pushes to go on")
-    assert_whole(settings, store, log_of(folder.log))
+    assert_whole(settings, store, folder)
 
 
 def test_the_tables_of_stopped_workers_are_the_fold_too(
@@ -190,7 +194,7 @@ def test_the_tables_of_stopped_workers_are_the_fold_too(
 ) -> None:
     with Shop(settings):
         second.stop()
-    assert_whole(settings, store, log_of(folder.log))  # it holds every partition now
+    assert_whole(settings, store, folder)  # it holds every partition now
     assert folder.stop() == 0
     last = changelog(settings)
     own = [rows for rows in tables(settings, ["1"]) if rows]
