@@ -188,7 +188,7 @@ class EntityFeatures:
     def _walk(self, state: WindowState, as_of_us: int, each: "Pass", values: list[float]) -> None:
         """Fill in the features of a pass: one walk over the tiles, youngest first."""
         as_of_s = as_of_us // SECOND - each.delay_s
-        hops, sums = self.layout.hops_s, Sums(self.extremes)
+        hops, sums = self.layout.hops_s, self.no_sums()
         windows = iter(each.slots.items())
         window, slots = next(windows, (None, NO_SLOTS))
         for tile in reversed(state.tiles):
@@ -215,9 +215,13 @@ class EntityFeatures:
             if not state.since_us or slot.is_complete(state, as_of_us):
                 values[slot.place] = slot.finish(sums, slot.indexes, as_of_us)
 
+    def no_sums(self) -> Sums:
+        """What no tile adds up to."""
+        return Sums(self.extremes, self.resolution.distinct_cap)
+
     def sums(self, state: WindowState, as_of_us: int, window_s: int) -> Sums:
         """What the tiles of a window add up to, as of an instant."""
-        state, as_of_s, sums = self.layout.adopt(state), as_of_us // SECOND, Sums(self.extremes)
+        state, as_of_s, sums = self.layout.adopt(state), as_of_us // SECOND, self.no_sums()
         for tile in state.tiles:
             if tile.start <= as_of_s < tile.start + self.layout.hops_s[tile.level] + window_s:
                 sums.add(tile)

@@ -198,7 +198,7 @@ PROMOTER: tuple[Feature, ...] = (
 FEATURES: tuple[Feature, ...] = (*USER, *CARD, *DEVICE, *IP, *SUBNET, *BIN, *EVENT, *PROMOTER)
 
 EVENT_TICKETS_SOLD = Measure("sum", frozenset({"settled"}), "n_tickets", longest_s=FIVE_MINUTES)
-EVENT_CAPACITY = Measure("last", frozenset({"inventory"}), "capacity", longest_s=LIFETIME)
+EVENT_CAPACITY = Measure("max", frozenset({"inventory"}), "capacity", longest_s=LIFETIME)
 EVENT_REMAINING = Measure("last", frozenset({"inventory"}), "remaining", longest_s=LIFETIME)
 EVENT_VIEWERS = Measure("distinct", frozenset({"view"}), "user", longest_s=FIVE_MINUTES)
 _EVENT_MEASURES = (
@@ -310,11 +310,12 @@ class RealtimeMetrics:
 def realtime_metrics(state: WindowState, as_of_us: int) -> RealtimeMetrics:
     """The plain typed columns of an event as of an instant; 0 where nothing is known yet."""
     event = ENTITY_FEATURES["event"]
-    lasts, recent = event.sums(state, as_of_us, LIFETIME).lasts, event.sums(state, as_of_us, FIVE_MINUTES)
-    capacity, remaining = lasts.get(event.index_of(EVENT_CAPACITY)), lasts.get(event.index_of(EVENT_REMAINING))
+    ever, recent = event.sums(state, as_of_us, LIFETIME), event.sums(state, as_of_us, FIVE_MINUTES)
+    capacity = ever.numbers.get(event.index_of(EVENT_CAPACITY), 0)
+    remaining = ever.lasts.get(event.index_of(EVENT_REMAINING))
     sold = recent.numbers.get(event.index_of(EVENT_TICKETS_SOLD), 0)
     return RealtimeMetrics(
         current_inventory=remaining.value if remaining else 0,
-        sell_through_rate_5min=sold / capacity.value if capacity and capacity.value else 0.0,
+        sell_through_rate_5min=sold / capacity if capacity else 0.0,
         concurrent_viewers=recent.distinct(event.index_of(EVENT_VIEWERS)),
     )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import sqrt
 from typing import Literal
 
-from ibook.windows import DISTINCT_CAP, SECOND, Last, Operation, Tile, combine
+from ibook.windows import SECOND, Last, Operation, Tile, combine
 
 Kind = Literal[
     "count", "sum", "mean", "max", "min", "last", "distinct", "ratio", "first_age", "last_age", "z_score",
@@ -18,11 +18,12 @@ HALF_LIFE_S = 7 * 86400
 class Sums:
     """What tiles add up to, whatever their order; only decayed numbers must come youngest first to be equal bitwise."""
 
-    __slots__ = ("_extremes", "_sets", "decayed", "lasts", "numbers")
+    __slots__ = ("_cap", "_extremes", "_sets", "decayed", "lasts", "numbers")
 
-    def __init__(self, extremes: Mapping[int, Operation]) -> None:
+    def __init__(self, extremes: Mapping[int, Operation], distinct_cap: int) -> None:
         """`extremes` are the measures, by index, whose numbers don't add up."""
         self._extremes = extremes
+        self._cap = distinct_cap
         self._sets: dict[int, list[list[int]]] = {}
         self.numbers: dict[int, int] = {}
         """Measure index -> count, sum, extreme, or last time."""
@@ -58,7 +59,7 @@ class Sums:
 
     def copy(self) -> "Sums":
         """One to go on from, leaving this as it is."""
-        other = Sums(self._extremes)
+        other = Sums(self._extremes, self._cap)
         other.numbers, other.lasts = dict(self.numbers), dict(self.lasts)
         other._sets = {index: list(sets) for index, sets in self._sets.items()}
         return other
@@ -68,13 +69,14 @@ class Sums:
 
         Exact unless a tile was full: such a tile kept its smallest hashes, and theta is the smallest of their largest.
         Every hash up to there is known, so their number over their share of the range estimates the rest (theta
-        sketch; Dasgupta, Lang, Rhodes and Thaler 2016), with a relative error of about 1/sqrt(DISTINCT_CAP - 2).
+        sketch; Dasgupta, Lang, Rhodes and Thaler 2016), with a relative error of about 1/sqrt(cap - 2), less
+        with several tiles.
         """
         sets = self._sets.get(index)
         if sets is None:
             return 0
         hashes = set().union(*sets) if len(sets) > 1 else sets[0]
-        full = [each[-1] for each in sets if len(each) == DISTINCT_CAP]
+        full = [each[-1] for each in sets if len(each) == self._cap]
         return theta_count(hashes, min(full)) if full else len(hashes)
 
 

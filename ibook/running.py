@@ -81,7 +81,7 @@ class RunningState:
         return _Older(young_s, [self._sums(each, tiles, second - each.delay_s) for each in self._features.passes])
 
     def _sums(self, each: Pass, tiles: list[Tile], as_of_s: int) -> dict[int, Sums]:
-        sums, found, hops = Sums(self._features.extremes), {}, self._features.layout.hops_s
+        sums, found, hops = self._features.no_sums(), {}, self._features.layout.hops_s
         waiting = list(reversed(each.slots))
         for tile in reversed(tiles):
             if tile.start > as_of_s:

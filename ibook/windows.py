@@ -30,8 +30,6 @@ Operation = Literal["count", "sum", "sum_squares", "min", "max", "distinct", "la
 FoldResult = Literal["folded", "late", "redelivered", "repeated"]
 RECENT_MESSAGES = 32
 CUTOFFS_KEPT = 4096
-DISTINCT_CAP = 32
-"""Distinct values kept per tile; from so many on the smallest hashes stay (a theta sketch, independent of order)."""
 MAX_SUM = (1 << 63) - 1
 """Sums stay here when they get so large, rather than fail to be encoded."""
 
@@ -41,13 +39,16 @@ class Resolution:
     """Per level: hop of its tiles, longest window it serves, and how old its tiles grow; all in seconds.
 
     A horizon is the longest window plus room for what arrives late, and a multiple of the next level's hop, so that a
-    level ends where a tile of the next one does. Each hop divides the next.
+    level ends where a tile of the next one does. Each hop divides the next. States carry the name: other numbers need
+    another name.
     """
 
     name: str
     hops_s: tuple[int, ...]
     windows_s: tuple[int, ...]
     horizons_s: tuple[int, ...]
+    distinct_cap: int
+    """Distinct values kept per tile; from so many on the smallest hashes stay (a theta sketch, free of order)."""
 
     def level_of(self, window_s: int) -> int:
         """The finest level that serves a window of so many seconds; the level for life above all others.
@@ -68,13 +69,13 @@ class Resolution:
 
 _WINDOWS_S = (60, 600, 3600, DAY_S, 30 * DAY_S)
 FINE = Resolution(
-    "fine", (1, 10, 60, 1200, DAY_S // 2), _WINDOWS_S, (90, 780, 4800, 36 * 3600, 33 * DAY_S),
+    "fine", (1, 10, 60, 1200, DAY_S // 2), _WINDOWS_S, (90, 780, 4800, 36 * 3600, 33 * DAY_S), distinct_cap=32
 )  # fmt: skip
 """Hops of 1/60 of the window."""
 COARSE = Resolution(
-    "coarse", (5, 60, 300, 3600, DAY_S), _WINDOWS_S, (120, 900, 7200, 2 * DAY_S, 33 * DAY_S),
+    "coarse", (5, 60, 300, 3600, DAY_S), _WINDOWS_S, (120, 900, 7200, 2 * DAY_S, 33 * DAY_S), distinct_cap=16
 )  # fmt: skip
-"""Hops of 1/10 to 1/30 of the window: for entities so busy that every tile is filled."""
+"""Hops of 1/10 to 1/30 of the window, and smaller sets: for entities so busy that every tile is filled."""
 
 
 @dataclass(frozen=True)
@@ -316,7 +317,7 @@ class Layout:
                 if not measure.where or all(condition.holds(fact) for condition in measure.where):
                     if tile is None:
                         tile = self._find_or_insert(state.tiles, start, level)
-                    _add(tile, index, measure, fact)
+                    _add(tile, index, measure, fact, self.resolution.distinct_cap)
         if tile is not None and not (tile.numbers or tile.sets or tile.lasts):
             state.tiles.remove(tile)  # it lacks every field that is counted: an empty tile would depend on the order
         return in_time
@@ -390,7 +391,7 @@ class Layout:
         for index, value in tile.numbers.items():
             into.numbers[index] = combine(self.measures[index].operation, into.numbers.get(index), value)
         for index, hashes in tile.sets.items():
-            into.sets[index] = sorted({*into.sets.get(index, ()), *hashes})[:DISTINCT_CAP]
+            into.sets[index] = sorted({*into.sets.get(index, ()), *hashes})[:self.resolution.distinct_cap]
         for index, last in tile.lasts.items():
             into.lasts[index] = max(last, into.lasts.get(index, last))
 
@@ -499,7 +500,7 @@ def _bounded(value: int) -> int:
     return value if -MAX_SUM <= value <= MAX_SUM else max(-MAX_SUM, min(value, MAX_SUM))
 
 
-def _add(tile: Tile, index: int, measure: Measure, fact: Fact) -> None:
+def _add(tile: Tile, index: int, measure: Measure, fact: Fact, cap: int) -> None:
     """Count a fact for one measure; a fact without the field is none of its business."""
     operation = measure.operation
     if operation == "count":
@@ -510,7 +511,7 @@ def _add(tile: Tile, index: int, measure: Measure, fact: Fact) -> None:
         return
     if operation == "distinct":
         if (name := fact.ids.get(measure.field)) is not None:
-            _add_distinct(tile, index, hash32(name))
+            _add_distinct(tile, index, hash32(name), cap)
         return
     value = fact.numbers.get(measure.field)
     if value is None:
@@ -524,12 +525,12 @@ def _add(tile: Tile, index: int, measure: Measure, fact: Fact) -> None:
         tile.numbers[index] = combine(operation, tile.numbers.get(index), value)
 
 
-def _add_distinct(tile: Tile, index: int, hashed: int) -> None:
+def _add_distinct(tile: Tile, index: int, hashed: int, cap: int) -> None:
     hashes = tile.sets.get(index)
     if hashes is None:
         tile.sets[index] = [hashed]
     elif hashed not in hashes:
-        tile.sets[index] = sorted([*hashes, hashed])[:DISTINCT_CAP]
+        tile.sets[index] = sorted([*hashes, hashed])[:cap]
 
 
 @lru_cache(maxsize=65_536)

@@ -22,7 +22,7 @@ from ibook import metrics, settings
 from ibook.declarations import Feature
 from ibook.features import ENTITY_FEATURES, FEATURES, REQUEST_FEATURES
 from ibook.topics import CHANGELOGS, TOPICS, Topic
-from ibook.windows import DISTINCT_CAP, LIFETIME
+from ibook.windows import LIFETIME, Resolution
 from infra.local.workers import WORKERS
 from tests.contracts.examples import types_of
 
@@ -149,14 +149,19 @@ def _of(feature: Feature) -> str:
 
 def _tails(feature: Feature) -> str:
     """By how much the begin of each window may be rounded down."""
-    resolution = {str(entity): each.resolution for entity, each in ENTITY_FEATURES.items()}[feature.entity]
+    resolution = _resolution(feature)
     return "<br>".join(str(resolution.hop_of(window)) if window < LIFETIME else "0" for window in feature.windows_s)
+
+
+def _resolution(feature: Feature) -> Resolution:
+    return {str(entity): each.resolution for entity, each in ENTITY_FEATURES.items()}[feature.entity]
 
 
 def _count_error(feature: Feature) -> str:
     """The relative standard error of distinct counts."""
+    cap = _resolution(feature).distinct_cap
     distinct = feature.kind == "distinct" or (feature.kind == "ratio" and feature.field)
-    return f"0; from {DISTINCT_CAP} on {1 / sqrt(DISTINCT_CAP - 2):.0%}" if distinct else ""
+    return f"0; from {cap} in a tile on {1 / sqrt(cap - 2):.0%}" if distinct else ""
 
 
 def request_features() -> str:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ibook.declarations import DAY, HOUR, MINUTE, MONTH, EntityFeatures, Feature
 from ibook.entities import Fact
 from ibook.finishing import HALF_LIFE_S
-from ibook.windows import DISTINCT_CAP, LIFETIME, SECOND
+from ibook.windows import FINE, LIFETIME, SECOND
 from tests.facts import ALL_FEATURES, EDGE_US, LATEST_US, facts, fold, in_order, things, update
 from tests.oracle import admissible, exact, hop_at, named_windows, same
 
@@ -114,7 +114,7 @@ def users(history: list[Fact], window: str) -> float:
     return values[features.names.index(f"users_{window}")]
 
 
-@given(st.integers(0, DISTINCT_CAP - 1), st.integers(0, 10**6), st.integers(1, 20))
+@given(st.integers(0, FINE.distinct_cap - 1), st.integers(0, 10**6), st.integers(1, 20))
 def test_distinct_counts_are_exact_below_the_cap(n_users: int, seed: int, repeats: int) -> None:
     history = of_users(n_users, seed, spread_s=HOUR) * repeats
     assert users(history, "1h") == users(history, "24h") == users(history, "lifetime") == n_users
@@ -123,7 +123,7 @@ def test_distinct_counts_are_exact_below_the_cap(n_users: int, seed: int, repeat
 @pytest.mark.parametrize("spread_s", [2, HOUR, 20 * HOUR])
 @pytest.mark.parametrize("n_users", [40, 300, 3000])
 def test_distinct_counts_above_the_cap_are_within_three_standard_errors(n_users: int, spread_s: int) -> None:
-    standard_error = 1 / math.sqrt(DISTINCT_CAP - 2)
+    standard_error = 1 / math.sqrt(FINE.distinct_cap - 2)
     errors = [users(of_users(n_users, seed, spread_s=spread_s), "24h") / n_users - 1 for seed in range(12)]
     assert max(map(abs, errors)) <= 3 * standard_error
     assert abs(sum(errors) / len(errors)) <= 3 * standard_error / math.sqrt(len(errors)), "no bias"

@@ -1,6 +1,7 @@
 """Served values against the log: nothing is named when all is well, and every planted fault is."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 
@@ -12,7 +13,7 @@ from ibook.completeness import Completeness, Pairs
 from ibook.entities import ENTITIES, EntityName, EntityUpdate, source_slot, update_of
 from ibook.features import ENTITY_FEATURES, FEATURE_NAMES
 from ibook.parity import Parity, Purchases, Range, Values
-from ibook.windows import Layout, Resolution, StoredState
+from ibook.windows import Layout, StoredState
 from tests.replayed import PARTITIONS, Fold, Logged, Sent, correct, log_of, served, traffic, update_from
 from tests.traffic import purchase
 
@@ -69,7 +70,7 @@ def tampered(fold: Fold) -> Values:
 
 def test_a_wrong_hop_is_found_in_the_windows_it_rounds() -> None:
     right = ENTITY_FEATURES["card"].layout
-    wrong = Resolution("fine", (30, 60, 60, 1200, 43_200), right.resolution.windows_s, right.resolution.horizons_s)
+    wrong = replace(right.resolution, hops_s=(30, 60, 60, 1200, 43_200))
     layout = Layout(right.measures, shortest_s=5, resolution=wrong)
     layout.first_level, layout.fingerprint = right.first_level, right.fingerprint
 

@@ -12,8 +12,8 @@ from ibook.windows import SECOND, WindowState, encode_state
 from tests.facts import LATEST_US, update
 
 CARD_BYTES = 1024
-BYTES_AT_MOST: dict[EntityName, int] = {"event": 26 * 1024, "promoter": 16 * 1024, "bin": 8 * 1024, "subnet": 8 * 1024}
-"""Two thirds of an event's are the sets of its distinct counts: 40 tiles of up to ten minutes, three sets each."""
+BYTES_AT_MOST: dict[EntityName, int] = {"event": 16 * 1024, "promoter": 16 * 1024, "bin": 8 * 1024, "subnet": 8 * 1024}
+"""Half of an event's are the sets of its distinct counts: 40 tiles of up to ten minutes, three sets each."""
 BUSY_S = 200
 """The youngest tiles are full after so long."""
 
