@@ -4,9 +4,9 @@ Nothing here knows tickets: `ibook/features.py` declares ours, and anybody may d
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from ibook.finishing import FINISH, NAN, Finish, Kind, Sums
+from ibook.finishing import FINISH, NAN, Finish, Kind, Sums, distinct_ratio
 from ibook.windows import FINE, LIFETIME, SECOND, Layout, Measure, Operation, Resolution, Where, WindowState
 
 MINUTE, FIVE_MINUTES, TEN_MINUTES, HOUR, DAY, WEEK, MONTH = 60, 300, 600, 3600, 86400, 7 * 86400, 30 * 86400
@@ -130,6 +130,9 @@ class EntityFeatures:
             if measure.operation in ("min", "max", "last_time")
         }  # fmt: skip
         self.passes = [self._pass(delay) for delay in sorted({0, *(f.delay_s for f in self.declared)})]
+        self._nothing = [
+            0.0 if f.kind in ("count", "sum", "distinct") else NAN for f in self.declared for _ in f.names()
+        ]
         self._first_ages = [
             (self.names.index(f.name), self._indexes(f)[0]) for f in self.declared if f.kind == "first_age"
         ]
@@ -150,11 +153,11 @@ class EntityFeatures:
         windows = {w for f in declared for w in f.windows_s} | {w for _, w in self._extra if delay_s == 0}
         if any(f.kind == "last_age" for f in declared):
             windows.add(LIFETIME)
-        slots: dict[int, list[Slot]] = {window: [] for window in sorted(windows)}
+        slots: dict[int, Slots] = {window: Slots([], []) for window in sorted(windows)}
         for feature in declared:
             if feature.kind != "first_age":
                 for name, window in zip(feature.names(), feature.windows_s or (LIFETIME,), strict=True):
-                    slots[window].append(self._slot(feature, self.names.index(name), window))
+                    slots[window].add(self._slot(feature, self.names.index(name), window), feature.kind)
         return Pass(delay_s, slots)
 
     def _slot(self, feature: Feature, place: int, window_s: int) -> "Slot":
@@ -162,7 +165,9 @@ class EntityFeatures:
         # With the tile its begin lies in: a mean of a new sum and a known count must not see one of them alone there.
         span_s = window_s + feature.delay_s
         span_s = 0 if feature.kind == "last_age" else span_s + self.resolution.hop_of(span_s)
-        return Slot(place, FINISH[feature.kind], tuple(self._indexes(feature)), span_s * SECOND)
+        of_distinct = feature.kind == "ratio" and (feature.field or feature.of_field)
+        finish = distinct_ratio if of_distinct else FINISH[feature.kind]
+        return Slot(place, finish, tuple(self._indexes(feature)), span_s * SECOND)
 
     # ------------------------------------------------------------------------------------------------ computing
     def compute(self, state: WindowState | None, as_of_us: int) -> list[float]:
@@ -177,8 +182,8 @@ class EntityFeatures:
         return values
 
     def first_ages(self, state: WindowState, as_of_us: int) -> list[float]:
-        """A vector with the ages that need no tile, everything else missing."""
-        values = [NAN] * len(self.names)
+        """A vector with the ages that need no tile, everything else as if nothing had happened."""
+        values = list(self._nothing)
         for place, index in self._first_ages:
             first_us = state.first_us.get(index)
             if first_us is not None and first_us <= as_of_us and index not in state.since_us:
@@ -188,6 +193,8 @@ class EntityFeatures:
     def _walk(self, state: WindowState, as_of_us: int, each: "Pass", values: list[float]) -> None:
         """Fill in the features of a pass: one walk over the tiles, youngest first."""
         as_of_s = as_of_us // SECOND - each.delay_s
+        if not state.since_us and (not state.tiles or state.tiles[0].start > as_of_s):
+            return
         hops, sums = self.layout.hops_s, self.no_sums()
         windows = iter(each.slots.items())
         window, slots = next(windows, (None, NO_SLOTS))
@@ -208,12 +215,19 @@ class EntityFeatures:
             window, slots = next(windows, (None, NO_SLOTS))
 
     def finish(
-        self, slots: Sequence["Slot"], sums: Sums, state: WindowState, as_of_us: int, values: list[float]
+        self, slots: "Slots", sums: Sums, state: WindowState, as_of_us: int, values: list[float]
     ) -> None:  # fmt: skip
         """Fill in the features of one window, from the sums of its tiles; `state` tells how complete they are."""
-        for slot in slots:
-            if not state.since_us or slot.is_complete(state, as_of_us):
-                values[slot.place] = slot.finish(sums, slot.indexes, as_of_us)
+        numbers = sums.numbers
+        for place, index in slots.numbers:
+            if index in numbers:
+                values[place] = float(numbers[index])
+        for slot in slots.others:
+            values[slot.place] = slot.finish(sums, slot.indexes, as_of_us)
+        if state.since_us:
+            for slot in slots.all:
+                if not slot.is_complete(state, as_of_us):
+                    values[slot.place] = NAN
 
     def no_sums(self) -> Sums:
         """What no tile adds up to."""
@@ -244,7 +258,25 @@ class Slot:
         return not self.span_us or all(state.since_us.get(index, begin_us) <= begin_us for index in self.indexes)
 
 
-NO_SLOTS: list[Slot] = []
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """The features of one window. Counts, sums and extremes, the most of them, are what the tiles add up to."""
+
+    numbers: list[tuple[int, int]]
+    """Place and measure index."""
+    others: list[Slot]
+    all: list[Slot] = field(default_factory=list)
+
+    def add(self, slot: Slot, kind: Kind) -> None:
+        """One more feature."""
+        self.all.append(slot)
+        if kind in ("count", "sum", "max", "min"):
+            self.numbers.append((slot.place, slot.indexes[0]))
+        else:
+            self.others.append(slot)
+
+
+NO_SLOTS = Slots([], [])
 
 
 @dataclass(frozen=True)
@@ -252,7 +284,7 @@ class Pass:
     """What one walk over the tiles finds: for the features of one delay, slots by window, shortest first."""
 
     delay_s: int
-    slots: dict[int, list[Slot]]
+    slots: dict[int, Slots]
 
 
 def _shared(needed: Sequence[Measure]) -> list[Measure]:

@@ -108,12 +108,13 @@ def _distinct(sums: Sums, indexes: Sequence[int], as_of_us: int) -> float:
 
 
 def _mean(sums: Sums, indexes: Sequence[int], as_of_us: int) -> float:
+    """One number over another: of a sum and a count the mean, of two counts their ratio."""
     count = sums.numbers.get(indexes[1], 0)
     return sums.numbers.get(indexes[0], 0) / count if count else NAN
 
 
-def _ratio(sums: Sums, indexes: Sequence[int], as_of_us: int) -> float:
-    """Of counts, or of distinct counts: a measure has one or the other."""
+def distinct_ratio(sums: Sums, indexes: Sequence[int], as_of_us: int) -> float:
+    """A ratio of distinct counts, or of one of them and a count."""
     count = sums.numbers.get(indexes[1]) or sums.distinct(indexes[1])
     return (sums.numbers.get(indexes[0]) or sums.distinct(indexes[0])) / count if count else NAN
 
@@ -148,6 +149,6 @@ def _z_score(sums: Sums, indexes: Sequence[int], as_of_us: int) -> float:
 
 FINISH: Mapping[Kind, Finish] = {
     "count": _number, "sum": _number, "max": _extreme, "min": _extreme, "mean": _mean, "distinct": _distinct,
-    "ratio": _ratio, "last_age": _last_age, "last": _last, "decayed_mean": _decayed_mean, "z_score": _z_score,
+    "ratio": _mean, "last_age": _last_age, "last": _last, "decayed_mean": _decayed_mean, "z_score": _z_score,
 }  # fmt: skip
 """How each kind is finished; a first age needs no window."""

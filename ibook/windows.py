@@ -254,6 +254,9 @@ class Layout:
                 else:
                     self._tiled.setdefault(kind, []).append((index, measure, self._max_level[index]))
 
+        self._latest_level = {kind: max(level for *_, level in tiled) for kind, tiled in self._tiled.items()}
+        """Kind -> the coarsest level at which any measure counts it."""
+
     def _level_kept(self, measure: Measure) -> int:
         if measure.operation == "first_time":
             return -1
@@ -309,18 +312,20 @@ class Layout:
         second = us // SECOND
         level = self.first_level if second >= self._cutoffs(state)[0] else self._level_for(state, second)
         start = second // self.hops_s[level] * self.hops_s[level] if level < self._life_level else 0
-        tile: Tile | None = None
-        in_time = False
+        if level > self._latest_level[kind]:
+            return False
+        tile = self._find_or_insert(state.tiles, start, level)
+        numbers = tile.numbers
         for index, measure, max_level in measures:
-            if max_level >= level:
-                in_time = True
-                if not measure.where or all(condition.holds(fact) for condition in measure.where):
-                    if tile is None:
-                        tile = self._find_or_insert(state.tiles, start, level)
-                    _add(tile, index, measure, fact, self.resolution.distinct_cap)
-        if tile is not None and not (tile.numbers or tile.sets or tile.lasts):
+            if max_level < level or (measure.where and not all(condition.holds(fact) for condition in measure.where)):
+                continue
+            if measure.operation == "count":
+                numbers[index] = numbers.get(index, 0) + 1
+            else:
+                _add(tile, index, measure, fact, self.resolution.distinct_cap)
+        if not (numbers or tile.sets or tile.lasts):
             state.tiles.remove(tile)  # it lacks every field that is counted: an empty tile would depend on the order
-        return in_time
+        return True
 
     def _find_or_insert(self, tiles: list[Tile], start: int, level: int) -> Tile:
         position = len(tiles)
@@ -501,11 +506,8 @@ def _bounded(value: int) -> int:
 
 
 def _add(tile: Tile, index: int, measure: Measure, fact: Fact, cap: int) -> None:
-    """Count a fact for one measure; a fact without the field is none of its business."""
+    """Add a fact to one measure that is no count; a fact without the field is none of its business."""
     operation = measure.operation
-    if operation == "count":
-        tile.numbers[index] = tile.numbers.get(index, 0) + 1
-        return
     if operation == "last_time":
         tile.numbers[index] = max(fact.occurred_us, tile.numbers.get(index, 0))
         return
