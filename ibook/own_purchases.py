@@ -12,9 +12,9 @@ import msgspec
 
 from ibook import metrics
 from ibook.declarations import EntityFeatures
-from ibook.entities import EntityName, EntityUpdate, source_of, update_of
+from ibook.entities import EntityName, EntityUpdate, source_of
 from ibook.features import BUSY, ENTITY_FEATURES
-from ibook.messages import PurchaseRequested, StatePosition
+from ibook.messages import StatePosition
 from ibook.partitioning import partition_of
 from ibook.running import RunningState
 from ibook.windows import Layout, WindowState, decode_state
@@ -63,9 +63,8 @@ class OwnPurchases:
     def __init__(self) -> None:
         self._entities: OrderedDict[tuple[EntityName, str], _Entity] = OrderedDict()
 
-    def remember(self, purchase: PurchaseRequested, source: int, offset: int) -> None:
-        """A purchase was read at this position; positions of one source must increase."""
-        update = update_of(purchase, source, offset, 0)
+    def remember(self, update: EntityUpdate) -> None:
+        """The purchase of this update was read; positions of one source must increase."""
         for name in update.entities:
             entity = self._entity(name, update.fact.ids[name])
             entity.pending.append(update)

@@ -468,9 +468,10 @@ class Layout:
         """From when on each measure of this layout is complete, in a state of another that saw so much."""
         since = dict.fromkeys(range(len(self.measures)), seen_us + 1)
         for (old, index), kept_s in zip(index_of.items(), _picked(state.measures, index_of), strict=True):
-            wanted_s = self.measures[index].longest_s
-            grown = state.latest_us - kept_s * SECOND if wanted_s > kept_s else 0
-            since[index] = max(grown, state.since_us.get(old, 0))
+            grown = self.measures[index].longest_s > kept_s
+            # Its tiles went back as far as the horizon of the level it was kept at.
+            kept_us = self._cutoffs(state)[self.resolution.level_of(kept_s)] * SECOND if grown else 0
+            since[index] = max(kept_us, state.since_us.get(old, 0))
         return {index: us for index, us in since.items() if us > 0}
 
 

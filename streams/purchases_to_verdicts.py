@@ -7,6 +7,7 @@ batch may be on its way while the next is computed.
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import faust
 import numpy as np
@@ -21,9 +22,9 @@ from ibook.codec import decode, encode
 from ibook.edges.champion import Champion, FraudModel
 from ibook.edges.online_store import OnlineStore
 from ibook.edges.unanswered import Unanswered
-from ibook.entities import ENTITIES, EntityName, is_future, source_slot
+from ibook.entities import ENTITIES, EntityName, EntityUpdate, is_future, source_slot, update_of
 from ibook.errors import FeatureUnavailable, InvalidMessage
-from ibook.features import keys_of, vector_of
+from ibook.features import entity_keys, vector_of
 from ibook.fraud import Decision, VerdictPolicy, decide, load_policy, reasons
 from ibook.heartbeat import Heartbeat, offset_of
 from ibook.messages import Posture, PurchaseRequested, ReasonCode, StatePosition
@@ -68,8 +69,24 @@ HAND_OVER_SECONDS = 5.0
 class Sorted:
     """A batch, sorted by what is to be done."""
 
-    purchases: list[tuple[Event, PurchaseRequested]] = field(default_factory=list)
+    purchases: list["Asked"] = field(default_factory=list)
     rejected: list[tuple[Event, InvalidMessage]] = field(default_factory=list)
+
+
+class Asked(NamedTuple):
+    """A purchase to decide."""
+
+    event: Event
+    purchase: PurchaseRequested
+    update: EntityUpdate
+    """What it says of its entities."""
+    keys: dict[EntityName, str]
+
+    @classmethod
+    def of(cls, event: Event, purchase: PurchaseRequested) -> "Asked":
+        """With what is worked out of it once."""
+        update = _update_of(purchase, event.message.partition, event.message.offset)
+        return cls(event, purchase, update, entity_keys(update.fact))
 
 
 @dataclass
@@ -170,7 +187,7 @@ class Worker:
             digest = digest_of(purchase)
             if not is_future(purchase, broker_ms * 1000) and seen.known(purchase.transaction_id, digest) == "new":
                 seen.add(purchase.transaction_id, digest, offset)
-                self._own.remember(purchase, source_slot(TOPIC, partition), offset)
+                self._own.remember(_update_of(purchase, partition, offset))
 
     # --------------------------------------------------------------------------------------------------- deciding
     def _sort(self, batch: Sequence[Event]) -> Sorted:
@@ -194,19 +211,19 @@ class Worker:
                 self._leave_out(event, purchase, answered)
                 continue
             answered.add(purchase.transaction_id, digest, event.message.offset)
-            work.purchases.append((event, purchase))
+            work.purchases.append(Asked.of(event, purchase))
         return work
 
     def _leave_out(self, event: Event, purchase: PurchaseRequested, answered: Answered) -> None:
         """A purchase delivered again needs no second answer, but the store may not have it yet: it counts."""
         if answered.is_redelivery(purchase.transaction_id, event.message.offset):
-            self._own.remember(purchase, source_slot(TOPIC, event.message.partition), event.message.offset)
+            self._own.remember(_update_of(purchase, event.message.partition, event.message.offset))
         else:
             metrics.DUPLICATES.inc()
 
     async def _decide(self, work: Sorted, batch: Sequence[Event]) -> Answers:
         answers = Answers(batch, work.rejected)
-        reading = await self._read([purchase for _, purchase in work.purchases])
+        reading = await self._read(work.purchases)
         now = self._clock.now()
         staleness = reading.staleness_seconds(to_us(now)) if reading else None
         model = self._champion.model
@@ -233,12 +250,12 @@ class Worker:
             return "rules_only"
         return "stale_features" if staleness > self._settings.stale_after_seconds else "normal"
 
-    async def _read(self, purchases: Sequence[PurchaseRequested]) -> Reading | None:
+    async def _read(self, purchases: Sequence[Asked]) -> Reading | None:
         """Bring what is known of the purchases' entities up to date; None when the store does not answer."""
         now_us = to_us(self._clock.now())
         keys: dict[EntityName, dict[str, None]] = {entity: {} for entity in ENTITIES}
-        for purchase in purchases:
-            for entity, key in keys_of(purchase).items():
+        for asked in purchases:
+            for entity, key in asked.keys.items():
                 if key not in keys[entity] and self._own.is_due(entity, key, now_us):
                     keys[entity][key] = None
         unique = {entity: list(found) for entity, found in keys.items()}
@@ -266,32 +283,32 @@ class Worker:
             scores = [float(score) for score in model.score(matrix)]
         decisions = [
             decide(score, row, self._policy, posture, exploration_draw(purchase.transaction_id, self._settings.seed))
-            for score, row, (_, purchase) in zip(scores, rows, purchases, strict=True)
+            for score, row, (_, purchase, *_) in zip(scores, rows, purchases, strict=True)
         ]
         why = _reasons(decisions, matrix, model if scores[0] is not None else None)
         return [
             Scored(purchase=purchase, source=_source(event), vector=row, score=score, decision=decision,
                    reasons=because, states=positions)
-            for (event, purchase), row, score, decision, because, positions
+            for (event, purchase, *_), row, score, decision, because, positions
             in zip(purchases, rows, scores, decisions, why, states, strict=True)
         ]  # fmt: skip
 
     def _vectors(
         self, work: Sorted
-    ) -> tuple[list[tuple[Event, PurchaseRequested]], list[NDArray[np.float32]], list[list[StatePosition]]]:
+    ) -> tuple[list[Asked], list[NDArray[np.float32]], list[list[StatePosition]]]:
         """Purchases, their vectors and what those came from; a purchase that makes our code fail is set aside."""
         purchases, rows, states = [], [], []
-        for event, purchase in work.purchases:
+        for asked in work.purchases:
+            event, purchase, update, keys = asked
             try:
-                self._own.remember(purchase, source_slot(TOPIC, event.message.partition), event.message.offset)
-                keys = keys_of(purchase)
+                self._own.remember(update)
                 row = vector_of(purchase, self._own.compute(keys, to_us(purchase.occurred_at)))
                 positions = self._own.positions(keys, self._settings.partitions)
             except Exception as error:  # a bug, and no reason to stop answering everybody else
                 log.exception("a purchase could not be scored", transaction=purchase.transaction_id)
                 work.rejected.append((event, InvalidMessage("unscorable", repr(error))))
                 continue
-            purchases.append((event, purchase))
+            purchases.append(asked)
             rows.append(row)
             states.append(positions)
         return purchases, rows, states
@@ -319,6 +336,10 @@ class Worker:
         for event in answers.events:
             metrics.VERDICT_SECONDS.observe(max(0.0, now - event.message.timestamp))
         metrics.BATCH_SIZE.observe(len(answers.events))
+
+
+def _update_of(purchase: PurchaseRequested, partition: int, offset: int) -> EntityUpdate:
+    return update_of(purchase, source_slot(TOPIC, partition), offset, 0)
 
 
 def _source(event: Event) -> tuple[str, int, int]:

@@ -143,7 +143,7 @@ def served(sent: Sequence[Sent], fold: Fold = correct) -> Iterator[m.VerdictEvid
         keys = keys_of(bought)
         for entity, key in keys.items():
             own.refresh(entity, key, states.read(entity, key), number * 1_000_000)
-        own.remember(bought, source_slot(each.topic, each.partition), each.offset)
+        own.remember(update_of(bought, source_slot(each.topic, each.partition), each.offset, 0))
         about = Circumstances(posture="normal", staleness_seconds=0.2, decided_at=bought.occurred_at,
                               model_version="1", policy_version="1")  # fmt: skip
         yield evidence_of(Scored(

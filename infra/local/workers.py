@@ -4,7 +4,8 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-FEATURES, LEARNING = 5, 10
+LEARNING = 10
+"""Niceness of what prices learn from and of the archive."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +22,7 @@ class Worker:
     ready_path: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     niceness: int = 0
-    """Where cores are short the nicer ones wait: a verdict is due in milliseconds, a feature in tenths of a second."""
+    """Where cores are short the nicer ones wait: verdicts are due in milliseconds, and live on features."""
 
     def command(self) -> list[str]:
         """The command line, with this process's interpreter."""
@@ -34,8 +35,8 @@ def _stream(name: str, niceness: int = 0) -> Worker:
 
 
 WORKERS = (
-    _stream("activity-to-entities", FEATURES),
-    _stream("entities-to-features", FEATURES),
+    _stream("activity-to-entities"),
+    _stream("entities-to-features"),
     _stream("purchases-to-verdicts"),
     _stream("outcomes-to-journal", LEARNING),
     _stream("journal-to-rewards", LEARNING),

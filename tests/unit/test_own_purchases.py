@@ -43,7 +43,7 @@ def refresh(own: OwnPurchases, of: PurchaseRequested, card: bytes | None, now_us
 def test_an_unknown_card_counts_its_first_attempt() -> None:
     own, first = OwnPurchases(), bought(0)
     refresh(own, first, None)
-    own.remember(first, SOURCE, 0)
+    own.remember(update_of(first, SOURCE, 0, 0))
     assert attempts(own, first) == 1
 
 
@@ -52,14 +52,14 @@ def test_purchases_beyond_the_state_are_counted_once_as_the_state_catches_up() -
     for number in range(10):
         now = bought(number)
         refresh(own, now, state_after(number // 3) if number >= 3 else None)  # always a few behind
-        own.remember(now, SOURCE, number)
+        own.remember(update_of(now, SOURCE, number, 0))
         assert attempts(own, now) == number + 1
 
 
 def test_a_state_that_has_everything_is_not_folded_onto_again() -> None:
     own = OwnPurchases()
     for number in range(5):
-        own.remember(bought(number), SOURCE, number)
+        own.remember(update_of(bought(number), SOURCE, number, 0))
     refresh(own, bought(4), state_after(5))
     assert attempts(own, bought(4)) == 5
     (card,) = [p for p in own.positions(keys_of(bought(4)), PARTITIONS) if p.entity == "card"]
@@ -70,7 +70,7 @@ def test_positions_name_the_range_that_was_folded() -> None:
     own = OwnPurchases()
     refresh(own, bought(0), state_after(2))
     for number in range(2, 6):
-        own.remember(bought(number), SOURCE, number)
+        own.remember(update_of(bought(number), SOURCE, number, 0))
     (card,) = [p for p in own.positions(keys_of(bought(5)), PARTITIONS) if p.entity == "card"]
     assert card.folded == [("ticket-purchases", 0, 2, 5, 4)]
     assert (card.updates_partition, card.updates_offset) == (partition_of("card:card-1", PARTITIONS), 102)
@@ -81,7 +81,7 @@ def test_without_the_online_store_own_purchases_still_count() -> None:
     for number in range(4):
         for entity, key in keys_of(bought(number)).items():
             own.keep(entity, key)
-        own.remember(bought(number), SOURCE, number)
+        own.remember(update_of(bought(number), SOURCE, number, 0))
     assert attempts(own, bought(3)) == 4
     refresh(own, bought(3), state_after(2))  # the store is back, two behind
     assert attempts(own, bought(3)) == 4
@@ -90,7 +90,7 @@ def test_without_the_online_store_own_purchases_still_count() -> None:
 def test_what_is_remembered_of_one_entity_is_bounded() -> None:
     own = OwnPurchases()
     for number in range(MAX_PENDING + 50):
-        own.remember(bought(number), SOURCE, number)
+        own.remember(update_of(bought(number), SOURCE, number, 0))
     refresh(own, bought(0), None)
     (card,) = [p for p in own.positions(keys_of(bought(0)), PARTITIONS) if p.entity == "card"]
     assert card.folded == [("ticket-purchases", 0, 50, MAX_PENDING + 49, MAX_PENDING)]
@@ -100,7 +100,7 @@ def test_a_busy_entity_takes_over_a_newer_state_once_a_second_and_misses_nothing
     own = OwnPurchases()
     refresh(own, bought(0), None, 0)
     for number in range(BUSY_PENDING + 10):
-        own.remember(bought(number), SOURCE, number)
+        own.remember(update_of(bought(number), SOURCE, number, 0))
     latest = bought(BUSY_PENDING + 9)
 
     def card() -> StatePosition:
@@ -117,7 +117,7 @@ def test_folding_onto_states_gives_the_features_of_a_complete_state() -> None:
     behind, complete = OwnPurchases(), OwnPurchases()
     refresh(behind, bought(0), state_after(3))
     for number in range(3, 8):
-        behind.remember(bought(number), SOURCE, number)
+        behind.remember(update_of(bought(number), SOURCE, number, 0))
     refresh(complete, bought(7), state_after(8))
     keys, as_of = keys_of(bought(7)), to_us(bought(7).occurred_at)
     assert repr(behind.compute(keys, as_of)["card"]) == repr(complete.compute(keys, as_of)["card"])
