@@ -69,6 +69,9 @@ def log_plainly() -> None:
             structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
         ]
     )
+    # Faust's loglevel is that of its handlers: below it, records of every request were still made, and thrown away.
+    for chatty in ("aiokafka", "asyncio", "faust", "mode"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def spare_the_collector() -> None:

@@ -29,7 +29,7 @@ NAME = "activity-to-entities"
 SOURCES = tuple(topic.name for topic in FEATURE_SOURCES)
 UPDATES_PER_RECORD = 200
 """An update is a few hundred bytes, and with the longest ids we accept some 3 KiB: a record fits a batch."""
-LINGER_SECONDS = 0.02
+LINGER_SECONDS = 0.05
 """Freshness is counted in tenths of a second; a batch costs about as much as ten of its messages."""
 
 

@@ -63,6 +63,8 @@ NAME = "purchases-to-verdicts"
 TOPIC = TICKET_PURCHASES.name
 MODEL_WAIT_SECONDS = 30.0
 HAND_OVER_SECONDS = 5.0
+BATCH_LIMIT = 128
+"""A batch costs a read of the store and two acknowledged sends, whatever its size; only a backlog makes it as large."""
 
 
 @dataclass
@@ -386,6 +388,6 @@ def create(settings: Settings, clock: Clock | None = None) -> faust.App:
 
     @app.agent(raw_topic(app, TOPIC), concurrency=1)
     async def purchases_to_verdicts(stream: Stream) -> None:
-        await each_batch(stream, worker.handle)
+        await each_batch(stream, worker.handle, limit=BATCH_LIMIT)
 
     return app

@@ -22,7 +22,7 @@ from streams.state_table import StateTable
 
 log = structlog.get_logger()
 
-FLUSH_SECONDS = 0.1
+FLUSH_SECONDS = 0.15
 MAX_PENDING = 5000
 """Unacknowledged records after which folding waits for the online store."""
 MAX_STATES = 50_000
