@@ -75,7 +75,7 @@ def create_app(name: str, settings: Settings, patience: Patience = RELAXED) -> f
 
 
 def keep_no_statistics(app: faust.App) -> None:
-    """Take out Faust's own monitor: its counters are shown by the web server, which is off, and cost on every message."""
+    """Take out Faust's monitor: its counters are for its web server, which is off, and cost on every message."""
 
     async def _take_out() -> None:
         app.sensors.remove(app.monitor)

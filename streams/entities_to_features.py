@@ -30,7 +30,7 @@ log = structlog.get_logger()
 NAME = "entities-to-features"
 TABLE = "states"
 LINGER_SECONDS = 0.06
-"""What folds together shares one changelog batch; the online store is written every 100 ms anyway."""
+"""What folds together shares one changelog batch; the online store is written every 150 ms anyway."""
 UPDATES_AT_ONCE = 1000
 """The event loop stands still while they are folded, some 0.1 s: heartbeats and the watchdog must not wait longer."""
 
