@@ -32,6 +32,8 @@ class Freshness:
     """What the load came to."""
 
     freshness_ms: dict[str, float] = field(default_factory=dict)
+    half_load_ms: dict[str, float] = field(default_factory=dict)
+    """The same at half the load: where the cores are too few for all of it, this is what the path itself takes."""
     load: dict[str, float] = field(default_factory=dict)
     """Messages per second that were sent, samples, and purchases never seen."""
     hot_event: dict[str, float] = field(default_factory=dict)
@@ -67,36 +69,44 @@ def measure_freshness(settings: Settings, *, seconds: float, seed: int, say: Cal
     found = Freshness()
     with running_platform(settings, fresh=True, say=say) as platform:
         _loaded(platform, WARM_UP_SECONDS, seed, "warm-up", None)
-        _steady(platform, seconds, seed + 1, found, say)
-        _hot(platform, seed + 2, found, say)
+        _settle(platform)
+        found.half_load_ms, _ = _steady(platform, seconds, seed + 1, 0.5, say)
+        found.freshness_ms, found.load = _steady(platform, seconds, seed + 2, 1.0, say)
+        _hot(platform, seed + 3, found, say)
     return found
 
 
-def _steady(platform: Platform, seconds: float, seed: int, found: Freshness, say: Callable[[str], None]) -> None:
+def _steady(
+    platform: Platform, seconds: float, seed: int, share: float, say: Callable[[str], None]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Percentiles of the freshness at a share of the load, and what the load was."""
     probe = FreshnessProbe(platform.settings)
     probe.start()
     before, began = cpu_seconds(platform), time.perf_counter()
-    sent = _loaded(platform, seconds, seed, "steady", probe)
+    sent = _loaded(platform, seconds, seed, f"steady-{share}", probe, share)
     took = time.perf_counter() - began
     cores = cores_used(before, cpu_seconds(platform), took)
     time.sleep(1.0)
     probe.stop()
-    found.freshness_ms = percentiles_ms(probe.seconds())
-    found.load = {"per_s": round(sent / took, 1), "samples": len(probe.seconds()), "never_seen": probe.never_seen}
+    milliseconds = percentiles_ms(probe.seconds())
     say(
-        f"Freshness at {PURCHASES_PER_S:.0f} purchases/s and {ACTIVITY_PER_S:.0f} activity messages/s asked, "
-        f"{sent / took:.0f}/s sent for {took:.0f} s: {_named(found.freshness_ms)} ms, {len(probe.seconds())} samples."
+        f"Freshness at {share * PURCHASES_PER_S:.0f} purchases/s and {share * ACTIVITY_PER_S:.0f} activity messages/s "
+        f"asked, {sent / took:.0f}/s sent for {took:.0f} s: {_named(milliseconds)} ms, {len(probe.seconds())} samples."
     )
     say(f"  cores: {cores}")
     _settle(platform)
+    load = {"per_s": round(sent / took, 1), "samples": len(probe.seconds()), "never_seen": probe.never_seen}
+    return milliseconds, load
 
 
-def _loaded(platform: Platform, seconds: float, seed: int, run: str, probe: FreshnessProbe | None) -> int:
+def _loaded(
+    platform: Platform, seconds: float, seed: int, run: str, probe: FreshnessProbe | None, share: float = 1.0
+) -> int:
     """Send the load, each message at its own time; returns how many there were."""
     client = producer(platform.settings, {"linger.ms": 5})
     buying, doing = purchases(run, seed), activity(f"{run}-a", seed)
-    rate, start = PURCHASES_PER_S + ACTIVITY_PER_S, time.perf_counter()
-    every = round(rate / PURCHASES_PER_S)
+    rate, start = share * (PURCHASES_PER_S + ACTIVITY_PER_S), time.perf_counter()
+    every = round(1 + ACTIVITY_PER_S / PURCHASES_PER_S)
     count = int(rate * seconds)
     for number in range(count):
         wait = start + number / rate - time.perf_counter()

@@ -49,6 +49,7 @@ class Figures:
     """Microseconds per update."""
     freshness_ms: dict[str, float] = field(default_factory=dict)
     freshness_load: dict[str, float] = field(default_factory=dict)
+    freshness_half_load_ms: dict[str, float] = field(default_factory=dict)
     hot_event: dict[str, float] = field(default_factory=dict)
     usual_way_updates_per_s: float = 0.0
     times_the_usual_way: float = 0.0
@@ -253,7 +254,7 @@ def _backfill(updates: Sequence[EntityUpdate], figures: Figures) -> None:
 def _fresh(settings: Settings, seconds: float, seed: int, figures: Figures) -> None:
     found: Freshness = measure_freshness(settings, seconds=seconds, seed=seed, say=_say)
     figures.freshness_ms, figures.freshness_load = found.freshness_ms, found.load
-    figures.hot_event = found.hot_event
+    figures.freshness_half_load_ms, figures.hot_event = found.half_load_ms, found.hot_event
 
 
 def as_json(figures: Figures) -> dict[str, Any]:
