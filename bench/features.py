@@ -27,7 +27,7 @@ from ibook.entities import EntityUpdate, EntityUpdates, pack, unpack
 from ibook.errors import ConfigurationError
 from ibook.features import ENTITY_FEATURES
 from ibook.settings import Settings
-from ibook.windows import state_in
+from ibook.states import state_in
 from infra.local.backends import local_parts
 from streams.folding import Folding, StateCache
 from streams.push import PUSH_ROWS

@@ -16,8 +16,8 @@ from ibook.features import keys_of, vector
 from ibook.fraud import decide, load_policy
 from ibook.messages import FraudVerdict, PurchaseRequested
 from ibook.settings import Settings
+from ibook.states import WindowState, decode_state
 from ibook.topics import TICKET_PURCHASES
-from ibook.windows import WindowState, decode_state
 
 NAME = "naive"
 TOPIC = "bench-naive-verdicts"

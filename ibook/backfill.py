@@ -10,16 +10,9 @@ from typing import NamedTuple
 from ibook.declarations import EntityFeatures
 from ibook.entities import EntityName, EntityUpdate, Fact
 from ibook.features import ENTITY_FEATURES
-from ibook.windows import (
-    RECENT_MESSAGES,
-    StoredState,
-    WindowState,
-    decode_state,
-    decode_stored,
-    encode_state,
-    encode_stored,
-    hash64,
-)
+from ibook.measures import hash64
+from ibook.states import StoredState, WindowState, decode_state, decode_stored, encode_state, encode_stored
+from ibook.windows import RECENT_MESSAGES
 
 OWN = "purchase"
 """The kind of fact that is folded on top of a state."""

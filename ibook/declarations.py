@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ibook.finishing import FINISH, NAN, Finish, Kind, Sums, distinct_ratio
-from ibook.windows import FINE, LIFETIME, SECOND, Layout, Measure, Operation, Resolution, Where, WindowState
+from ibook.measures import FINE, LIFETIME, SECOND, Measure, Operation, Resolution, Where
+from ibook.states import WindowState
+from ibook.windows import Layout
 
 MINUTE, FIVE_MINUTES, TEN_MINUTES, HOUR, DAY, WEEK, MONTH = 60, 300, 600, 3600, 86400, 7 * 86400, 30 * 86400
 _UNITS = ((DAY, "d"), (HOUR, "h"), (MINUTE, "m"), (1, "s"))

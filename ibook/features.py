@@ -24,8 +24,9 @@ from ibook.declarations import (
 )
 from ibook.entities import ENTITIES, EntityName, Fact, fact_of
 from ibook.finishing import NAN
+from ibook.measures import COARSE, FINE, LIFETIME, SECOND, Measure, Where
 from ibook.messages import PurchaseRequested
-from ibook.windows import COARSE, FINE, LIFETIME, SECOND, Measure, Where, WindowState
+from ibook.states import WindowState
 
 LABEL_DELAY = DAY
 """Labels are looked at a day after they came: by then the back office has taken back what it said in error."""

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from math import sqrt
 from typing import Literal
 
-from ibook.windows import SECOND, Last, Operation, Tile, combine
+from ibook.measures import SECOND, Operation, combine
+from ibook.states import Last, Tile
 
 Kind = Literal[
     "count", "sum", "mean", "max", "min", "last", "distinct", "ratio", "first_age", "last_age", "z_score",

@@ -17,7 +17,8 @@ from ibook.features import BUSY, ENTITY_FEATURES
 from ibook.messages import StatePosition
 from ibook.partitioning import partition_of
 from ibook.running import RunningState
-from ibook.windows import Layout, WindowState, decode_state
+from ibook.states import WindowState, decode_state
+from ibook.windows import Layout
 
 MAX_KEYS = 50_000
 """Entities remembered; the ones untouched for longest go first, long after the feature workers have them."""

@@ -21,7 +21,7 @@ from ibook.entities import ENTITIES, EntityName, EntityUpdate, source_slot, upda
 from ibook.features import ENTITY_FEATURES, FEATURE_NAMES, FEATURE_NAMES_HASH, REQUEST_FEATURES, keys_of
 from ibook.features import request_features as of_request
 from ibook.messages import PurchaseRequested, VerdictEvidence
-from ibook.windows import StoredState, WindowState, decode_state, encode_state
+from ibook.states import StoredState, WindowState, decode_state, encode_state
 
 SERVED = ("normal", "stale_features", "rules_only")
 """Postures whose verdict used the features; without a model, the rules did."""

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from ibook.declarations import EntityFeatures, Pass
 from ibook.entities import EntityUpdate
 from ibook.finishing import Sums
-from ibook.windows import SECOND, FoldResult, Tile, WindowState
+from ibook.measures import SECOND
+from ibook.states import Tile, WindowState
+from ibook.windows import FoldResult
 
 WORTH_TILES = 12
 """With fewer tiles a full computation is as fast."""

@@ -12,7 +12,7 @@ from typing import Any
 from ibook.clock import to_us
 from ibook.declarations import EntityFeatures, Feature
 from ibook.entities import Fact
-from ibook.windows import FINE, Resolution
+from ibook.measures import FINE, Resolution
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,222 +9,17 @@ Everything here is pure, event time only, and integer: the same facts give the s
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from hashlib import blake2b
-from typing import Literal, NamedTuple, TypeVar
-
-import msgspec
-from msgspec import Struct
+from typing import Literal, TypeVar
 
 from ibook.entities import EntityUpdate, Fact
+from ibook.measures import FINE, SECOND, Measure, Resolution, bounded, combine, hash32, hash64
+from ibook.states import Last, StoredState, Tile, WindowState, decode_state, encode_state
 
 Value = TypeVar("Value")
 
-SECOND = 1_000_000
-DAY_S = 86400
-LIFETIME = 1 << 40
-"""A window in seconds, longer than any other: all that ever happened."""
-
-Operation = Literal["count", "sum", "sum_squares", "min", "max", "distinct", "last", "last_time", "first_time"]
 FoldResult = Literal["folded", "late", "redelivered", "repeated"]
 RECENT_MESSAGES = 32
 CUTOFFS_KEPT = 4096
-MAX_SUM = (1 << 63) - 1
-"""Sums stay here when they get so large, rather than fail to be encoded."""
-
-
-@dataclass(frozen=True)
-class Resolution:
-    """Per level: hop of its tiles, longest window it serves, and how old its tiles grow; all in seconds.
-
-    A horizon is the longest window plus room for what arrives late, and a multiple of the next level's hop, so that a
-    level ends where a tile of the next one does. Each hop divides the next. States carry the name: other numbers need
-    another name.
-    """
-
-    name: str
-    hops_s: tuple[int, ...]
-    windows_s: tuple[int, ...]
-    horizons_s: tuple[int, ...]
-    distinct_cap: int
-    """Distinct values kept per tile; from so many on the smallest hashes stay (a theta sketch, free of order)."""
-
-    def level_of(self, window_s: int) -> int:
-        """The finest level that serves a window of so many seconds; the level for life above all others.
-
-        >>> [FINE.level_of(window) for window in (5, 60, 600, 3600, 86400, LIFETIME)]
-        [0, 0, 1, 2, 3, 5]
-        """
-        if window_s >= LIFETIME:
-            return len(self.hops_s)
-        longest = len(self.hops_s) - 1
-        return next((level for level, served_s in enumerate(self.windows_s) if window_s <= served_s), longest)
-
-    def hop_of(self, window_s: int) -> int:
-        """By how many seconds a window's tail may be rounded; 0 for life."""
-        level = self.level_of(window_s)
-        return self.hops_s[level] if level < len(self.hops_s) else 0
-
-
-_WINDOWS_S = (60, 600, 3600, DAY_S, 30 * DAY_S)
-FINE = Resolution(
-    "fine", (1, 10, 60, 1200, DAY_S // 2), _WINDOWS_S, (90, 780, 4800, 36 * 3600, 33 * DAY_S), distinct_cap=32
-)  # fmt: skip
-"""Hops of 1/60 of the window."""
-COARSE = Resolution(
-    "coarse", (5, 60, 300, 3600, DAY_S), _WINDOWS_S, (120, 900, 7200, 2 * DAY_S, 33 * DAY_S), distinct_cap=16
-)  # fmt: skip
-"""Hops of 1/10 to 1/30 of the window, and smaller sets: for entities so busy that every tile is filled."""
-
-
-@dataclass(frozen=True)
-class Where:
-    """A condition on a number or an id of a fact; one that lacks it does not meet it."""
-
-    field: str
-    is_: Literal["<=", ">=", "=="]
-    value: int | str
-
-    def holds(self, fact: Fact) -> bool:
-        """Whether the fact meets the condition."""
-        found: int | str | None = fact.numbers.get(self.field, fact.ids.get(self.field))
-        if found is None or isinstance(found, str) != isinstance(self.value, str):
-            return False
-        if self.is_ == "==":
-            return found == self.value
-        return found <= self.value if self.is_ == "<=" else found >= self.value  # type: ignore[operator]
-
-
-@dataclass(frozen=True)
-class Measure:
-    """What a state keeps: an operation over facts of some kinds.
-
-    `field` is a number of the fact for sums, extremes and last, an id for distinct. `longest_s` is the longest window
-    that asks for it: older tiles drop it. `first_time` is kept for life, outside the tiles.
-    """
-
-    operation: Operation
-    kinds: frozenset[str]
-    field: str = ""
-    where: tuple[Where, ...] = ()
-    longest_s: int = 0
-
-    @property
-    def id(self) -> int:
-        """What it measures, as 32 bits that no other declaration changes; its windows are not part of it."""
-        described = (self.operation, sorted(self.kinds), self.field, [(w.field, w.is_, w.value) for w in self.where])
-        return hash32(repr(described))
-
-
-class Last(NamedTuple):
-    """The value of the latest fact; ties break by the hash of the message id."""
-
-    occurred_us: int
-    message_hash: int
-    value: int
-
-
-# gc=False on the structs below: they hold no cycles, and the collector need not visit tens of thousands of them.
-class Tile(Struct, array_like=True, gc=False):
-    """What happened in `[start, start + hop of level)`, seconds since the epoch; the tile for life starts at 0."""
-
-    start: int
-    level: int
-    numbers: dict[int, int]
-    """Measure index -> count, sum, extreme, or last time."""
-    sets: dict[int, list[int]]
-    """Measure index -> sorted 32-bit hashes."""
-    lasts: dict[int, Last]
-
-
-class WindowState(Struct, array_like=True, gc=False):
-    """All that is known of one entity, up to a position in every source."""
-
-    layout: int
-    """Fingerprint of the layout; a state of another layout is translated, never misread."""
-    measures: dict[int, int]
-    """Id of each measure, in the order of its index -> longest window it was kept for."""
-    resolution: str
-    stamp_us: int = 0
-    """Event timestamp of the online store's row: strictly increasing, the same on every replay."""
-    latest_us: int = 0
-    """Latest event time folded."""
-    updates_offset: int = -1
-    """Offset in `entity-updates` up to which this state is the fold."""
-    positions: dict[int, int] = {}
-    """Source slot -> last folded offset."""
-    first_us: dict[int, int] = {}
-    """Measure index -> when its kinds first happened."""
-    since_us: dict[int, int] = {}
-    """Measure index -> event time from which on it is complete; absent when it always was."""
-    tiles: list[Tile] = []
-    """Oldest first; older tiles are never finer than younger ones."""
-
-
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(WindowState)
-
-
-def encode_state(state: WindowState) -> bytes:
-    """The state as bytes; folding the same log gives the same bytes."""
-    return _encoder.encode(state)
-
-
-def decode_state(payload: bytes) -> WindowState:
-    """Read what `encode_state` wrote. Raises msgspec.DecodeError."""
-    return _decoder.decode(payload)
-
-
-class StoredState(Struct, array_like=True, gc=False):
-    """What a worker keeps of an entity: its state, and what catches the shop's own repeats."""
-
-    state: WindowState
-    recent: list[int] = []
-    """Hashes of the latest message ids, oldest first; never pushed."""
-
-
-_stored_decoder = msgspec.msgpack.Decoder(StoredState)
-
-
-def encode_stored(stored: StoredState) -> bytes:
-    """The stored state as bytes."""
-    return _encoder.encode(stored)
-
-
-def decode_stored(payload: bytes) -> StoredState:
-    """Read what `encode_stored` wrote. Raises msgspec.DecodeError."""
-    return _stored_decoder.decode(payload)
-
-
-def encode_both(stored: StoredState) -> tuple[bytes, bytes]:
-    """`encode_state` of the state alone, and `encode_stored`, for the price of one: the first lies in the second."""
-    state = _encoder.encode(stored.state)
-    return state, _ARRAY_OF_TWO + state + _encoder.encode(stored.recent)
-
-
-class StateHead(Struct, array_like=True, frozen=True):
-    """The beginning of a state, read without the rest."""
-
-    layout: int
-    measures: msgspec.Raw
-    resolution: str
-    stamp_us: int
-    latest_us: int
-
-
-_ARRAY_OF_TWO = b"\x92"
-_parts_decoder = msgspec.msgpack.Decoder(tuple[msgspec.Raw, msgspec.Raw])
-_head_decoder = msgspec.msgpack.Decoder(StateHead)
-
-
-def state_in(stored: bytes) -> tuple[bytes, StateHead]:
-    """The encoded state that lies in an encoded stored state, and its head; nothing else is decoded.
-
-    Raises msgspec.DecodeError.
-    """
-    state = bytes(_parts_decoder.decode(stored)[0])
-    return state, _head_decoder.decode(state)
 
 
 class Layout:
@@ -492,20 +287,6 @@ def _cutoffs(resolution: Resolution, step: int) -> tuple[int, ...]:
     return tuple(start - horizon for start, horizon in zip(aligned, resolution.horizons_s, strict=True))
 
 
-def combine(operation: Operation, old: int | None, new: int) -> int:
-    """Two values of one measure as one."""
-    if old is None:
-        return new
-    if operation in ("max", "last_time"):
-        return max(old, new)
-    return min(old, new) if operation == "min" else _bounded(old + new)
-
-
-def _bounded(value: int) -> int:
-    """The value, or the nearest that can be encoded."""
-    return value if -MAX_SUM <= value <= MAX_SUM else max(-MAX_SUM, min(value, MAX_SUM))
-
-
 def _add(tile: Tile, index: int, measure: Measure, fact: Fact, cap: int) -> None:
     """Add a fact to one measure that is no count; a fact without the field is none of its business."""
     operation = measure.operation
@@ -519,12 +300,12 @@ def _add(tile: Tile, index: int, measure: Measure, fact: Fact, cap: int) -> None
     value = fact.numbers.get(measure.field)
     if value is None:
         return
-    value = _bounded(value)
+    value = bounded(value)
     if operation == "last":
         last = Last(fact.occurred_us, hash32(fact.message_id), value)
         tile.lasts[index] = max(last, tile.lasts.get(index, last))
     else:
-        value = _bounded(value * value) if operation == "sum_squares" else value
+        value = bounded(value * value) if operation == "sum_squares" else value
         tile.numbers[index] = combine(operation, tile.numbers.get(index), value)
 
 
@@ -534,14 +315,3 @@ def _add_distinct(tile: Tile, index: int, hashed: int, cap: int) -> None:
         tile.sets[index] = [hashed]
     elif hashed not in hashes:
         tile.sets[index] = sorted([*hashes, hashed])[:cap]
-
-
-@lru_cache(maxsize=65_536)
-def hash32(value: str) -> int:
-    """A fixed 32-bit hash: the same on any machine, unlike Python's own."""
-    return int.from_bytes(blake2b(value.encode(), digest_size=4).digest(), "big")
-
-
-def hash64(value: str) -> int:
-    """A fixed 64-bit hash: two of our recent message ids never meet in it by chance."""
-    return int.from_bytes(blake2b(value.encode(), digest_size=8).digest(), "big")

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from ibook import metrics
 from ibook.entities import EntityName, EntityUpdate
 from ibook.features import ENTITY_FEATURES
-from ibook.windows import FoldResult, StoredState, decode_stored, encode_both
+from ibook.states import StoredState, decode_stored, encode_both
+from ibook.windows import FoldResult
 from streams.push import EntityKey, Row
 
 CACHE_BYTES = 4 << 20

@@ -15,7 +15,7 @@ from ibook.edges.online_store import OnlineStore
 from ibook.entities import EntityName, Watermark
 from ibook.errors import FeatureUnavailable
 from ibook.heartbeat import Watermarks, encode_heartbeat, expected_sources
-from ibook.windows import state_in
+from ibook.states import state_in
 from streams.app import Event
 from streams.batches import acknowledge
 from streams.state_table import StateTable

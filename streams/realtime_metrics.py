@@ -8,7 +8,8 @@ from ibook.clock import Clock, to_us
 from ibook.edges.online_store import OnlineStore
 from ibook.errors import FeatureUnavailable
 from ibook.features import RealtimeMetrics, realtime_metrics
-from ibook.windows import SECOND, WindowState, decode_stored
+from ibook.measures import SECOND
+from ibook.states import WindowState, decode_stored
 from streams.push import EntityKey, Pusher
 from streams.state_table import StateTable
 

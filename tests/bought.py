@@ -9,7 +9,7 @@ from ibook.declarations import EntityFeatures
 from ibook.entities import ENTITIES, ROUTES, EntityName, EntityUpdate, Fact, update_of
 from ibook.features import ENTITY_FEATURES, FEATURES, REQUEST_FEATURES, keys_of, request_features
 from ibook.messages import PurchaseRequested
-from ibook.windows import WindowState
+from ibook.states import WindowState
 
 States = dict[EntityName, dict[str, WindowState]]
 

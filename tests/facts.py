@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from ibook.declarations import DAY, HOUR, MINUTE, MONTH, TEN_MINUTES, EntityFeatures, Feature
 from ibook.entities import EntityUpdate, Fact
 from ibook.features import ENTITY_FEATURES
-from ibook.windows import COARSE, FINE, LIFETIME, SECOND, FoldResult, Resolution, Tile, Where, WindowState
+from ibook.measures import COARSE, FINE, LIFETIME, SECOND, Resolution, Where
+from ibook.states import Tile, WindowState
+from ibook.windows import FoldResult
 
 LATEST_US = 1_790_000_123 * SECOND
 """No drawn fact is later."""

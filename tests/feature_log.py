@@ -14,8 +14,8 @@ from ibook.entities import ENTITIES, EntityName, source_message, source_slot, un
 from ibook.features import ENTITY_FEATURES
 from ibook.messages import Message
 from ibook.settings import Settings
+from ibook.states import StoredState, encode_state, encode_stored
 from ibook.topics import ENTITY_UPDATES, FEATURE_SOURCES
-from ibook.windows import StoredState, encode_state, encode_stored
 from simulator.history import generate
 from streams.recovery import OFFSET_KEY
 from tests.traffic import read_all

@@ -10,7 +10,7 @@ from math import isclose, isnan, nan, sqrt
 
 from ibook.declarations import EntityFeatures, Feature
 from ibook.entities import Fact
-from ibook.windows import LIFETIME, SECOND, Where, hash32
+from ibook.measures import LIFETIME, SECOND, Where, hash32
 
 HALF_LIFE_US = 7 * 86400 * SECOND
 

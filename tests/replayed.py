@@ -16,8 +16,8 @@ from ibook.features import ENTITY_FEATURES, keys_of, vector_of
 from ibook.fraud import Decision
 from ibook.own_purchases import OwnPurchases
 from ibook.partitioning import partition_of
+from ibook.states import StoredState, encode_state
 from ibook.verdicts import Circumstances, Scored, evidence_of
-from ibook.windows import StoredState, encode_state
 from tests.traffic import purchase
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)

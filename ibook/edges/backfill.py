@@ -19,8 +19,8 @@ from ibook.entities import ENTITIES, EntityName, EntityUpdate
 from ibook.errors import ConfigurationError
 from ibook.features import ENTITY_FEATURES
 from ibook.settings import Settings
+from ibook.states import encode_state
 from ibook.topics import ENTITY_UPDATES
-from ibook.windows import encode_state
 
 INSTANT = "as_of"
 KEY_COLUMNS: Mapping[str, EntityName] = {name: e for e in ENTITIES for name in (e, f"{e}_id")}

@@ -26,8 +26,8 @@ from ibook.features import ENTITY_FEATURES, FEATURE_NAMES_HASH
 from ibook.heartbeat import decode_heartbeat
 from ibook.messages import ModelReleased
 from ibook.settings import Settings
+from ibook.states import StateHead, state_in
 from ibook.topics import ENTITY_UPDATES, FRAUD_EVIDENCE, MODEL_RELEASES
-from ibook.windows import StateHead, state_in
 
 Level = Literal["OK", "WARN", "FAIL"]
 SAMPLED = 200

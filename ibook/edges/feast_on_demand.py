@@ -16,7 +16,7 @@ from ibook.edges.feast_views import STATE_VIEWS
 from ibook.entities import EntityName
 from ibook.features import ENTITY_FEATURES, REQUEST_FEATURES, request_features
 from ibook.messages import PurchaseRequested
-from ibook.windows import decode_state
+from ibook.states import decode_state
 
 AS_OF = "as_of"
 """Request column: the instant, in microseconds since the epoch."""

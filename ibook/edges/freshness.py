@@ -13,7 +13,7 @@ from ibook.edges.online_store import OnlineStore
 from ibook.errors import FeatureUnavailable
 from ibook.messages import PurchaseRequested
 from ibook.settings import Settings
-from ibook.windows import decode_state
+from ibook.states import decode_state
 
 LOOK_SECONDS = 0.01
 GIVE_UP_SECONDS = 30.0

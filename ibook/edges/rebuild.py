@@ -27,8 +27,8 @@ from ibook.entities import EntityName
 from ibook.errors import BrokerUnavailable, ConfigurationError, FeatureUnavailable
 from ibook.partitioning import partition_of
 from ibook.settings import Settings
+from ibook.states import decode_state, state_in
 from ibook.topics import CHANGELOGS, ENTITY_UPDATES
-from ibook.windows import decode_state, state_in
 
 CHUNK = 1000
 ANSWER_SECONDS = 5.0

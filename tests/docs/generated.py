@@ -21,8 +21,8 @@ from pydantic_core import to_json
 from ibook import metrics, settings
 from ibook.declarations import Feature
 from ibook.features import ENTITY_FEATURES, FEATURES, REQUEST_FEATURES
+from ibook.measures import LIFETIME, Resolution
 from ibook.topics import CHANGELOGS, TOPICS, Topic
-from ibook.windows import LIFETIME, Resolution
 from infra.local.workers import WORKERS
 from tests.contracts.examples import types_of
 

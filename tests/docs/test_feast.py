@@ -20,7 +20,7 @@ from ibook.edges.online_store import OnlineStore
 from ibook.entities import ENTITIES, EntityUpdate, Fact
 from ibook.features import FEATURE_NAMES
 from ibook.settings import Settings
-from ibook.windows import encode_state
+from ibook.states import encode_state
 from infra.local.backends import Parts
 from tests.bought import fold_updates
 from tests.docs.generated import ROOT

@@ -21,7 +21,7 @@ from ibook.edges.online_store import OnlineStore
 from ibook.entities import EntityUpdate, Fact, source_slot
 from ibook.features import ENTITY_FEATURES, RealtimeMetrics
 from ibook.settings import Settings
-from ibook.windows import StoredState, decode_state, encode_stored
+from ibook.states import StoredState, decode_state, encode_stored
 from streams.activity_to_entities import Progress
 from streams.folding import Folding, StateCache
 from streams.push import Beat, Row, Vouching

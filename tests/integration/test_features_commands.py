@@ -29,8 +29,8 @@ from ibook.errors import ConfigurationError
 from ibook.features import FEATURE_NAMES
 from ibook.partitioning import partition_of
 from ibook.settings import Settings
+from ibook.states import decode_stored, encode_state, encode_stored
 from ibook.topics import ENTITY_UPDATES
-from ibook.windows import decode_stored, encode_state, encode_stored
 from tests.traffic import missing, publish, purchases, verdicts
 from tests.workers import WorkerProcess, environment, wait_until
 

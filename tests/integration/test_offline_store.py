@@ -26,7 +26,7 @@ from ibook.errors import ConfigurationError
 from ibook.features import ENTITY_FEATURES, FEATURE_NAMES, FEATURE_NAMES_HASH, keys_of, vector
 from ibook.messages import PurchaseRequested
 from ibook.settings import Settings
-from ibook.windows import WindowState, decode_state, encode_state
+from ibook.states import WindowState, decode_state, encode_state
 from tests.bought import (
     PAST,
     PAST_ANSWERS,

@@ -25,7 +25,7 @@ from ibook.entities import ENTITIES, EntityName
 from ibook.errors import FeatureUnavailable
 from ibook.features import ENTITY_FEATURES, FEATURE_NAMES, FEATURE_NAMES_HASH, RealtimeMetrics, keys_of, vector
 from ibook.settings import Settings
-from ibook.windows import encode_state
+from ibook.states import encode_state
 from infra.local.backends import Parts
 from infra.local.processes import free_port
 from infra.local.redis import LocalRedis

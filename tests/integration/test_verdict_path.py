@@ -20,8 +20,8 @@ from ibook.edges.kafka import producer
 from ibook.entities import EntityUpdate, EntityUpdates, unpack
 from ibook.features import ENTITY_FEATURES, FEATURE_NAMES
 from ibook.settings import Settings
+from ibook.states import StoredState, encode_state
 from ibook.topics import TICKET_PURCHASES
-from ibook.windows import StoredState, encode_state
 from tests.traffic import conflicting, missing, publish, publish_at, purchase, purchases, read_all, verdicts
 from tests.workers import WorkerProcess, environment, wait_until
 
@@ -279,7 +279,7 @@ def _fold(settings: Settings, entity: str, key: str) -> StoredState:
 
 def test_online_store_equals_a_fold_of_the_log(shared_platform_settings: Settings, workers: Workers) -> None:
     from ibook.edges.online_store import OnlineStore
-    from ibook.windows import decode_state
+    from ibook.states import decode_state
 
     store = OnlineStore(shared_platform_settings)
     expected = _fold(shared_platform_settings, "card", "card-1").state

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ibook.declarations import DAY, HOUR, EntityFeatures, Feature
 from ibook.entities import Fact
-from ibook.windows import COARSE, FINE, LIFETIME, SECOND, Resolution
+from ibook.measures import COARSE, FINE, LIFETIME, SECOND, Resolution
 from tests.facts import EDGE_US, LATEST_US, every_kind, facts, fold, in_order, things
 from tests.oracle import named_windows
 from tests.unit.test_declarations import is_right

@@ -18,7 +18,7 @@ from ibook.codec import encode
 from ibook.entities import EntityUpdates, pack, source_slot, unpack, update_of
 from ibook.features import ENTITY_FEATURES
 from ibook.messages import PaymentOutcome, PurchaseRequested
-from ibook.windows import StoredState, WindowState, decode_state, decode_stored, state_in
+from ibook.states import StoredState, WindowState, decode_state, decode_stored, state_in
 from streams.activity_to_entities import updates_by_partition
 from streams.folding import Folding, StateCache
 from streams.push import EntityKey, Row, Unpushed

@@ -12,7 +12,7 @@ from ibook.backfill import Wanted, fold_log, values_at
 from ibook.clock import to_us
 from ibook.entities import ENTITIES, Fact, source_slot, update_of
 from ibook.features import ENTITY_FEATURES
-from ibook.windows import StoredState, decode_stored, encode_stored
+from ibook.states import StoredState, decode_stored, encode_stored
 from tests.replayed import LAG, START, log_of, served, traffic, update_from
 from tests.traffic import purchase
 

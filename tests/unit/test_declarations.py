@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ibook.declarations import DAY, HOUR, MINUTE, MONTH, EntityFeatures, Feature
 from ibook.entities import Fact
 from ibook.finishing import HALF_LIFE_S
-from ibook.windows import FINE, LIFETIME, SECOND
+from ibook.measures import FINE, LIFETIME, SECOND
 from tests.facts import ALL_FEATURES, EDGE_US, LATEST_US, facts, fold, in_order, things, update
 from tests.oracle import admissible, exact, hop_at, named_windows, same
 

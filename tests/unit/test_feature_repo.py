@@ -28,7 +28,7 @@ from ibook.errors import ConfigurationError
 from ibook.features import ENTITY_FEATURES, FEATURE_NAMES, FEATURE_NAMES_HASH, REQUEST_FEATURES, request_features
 from ibook.messages import PurchaseRequested
 from ibook.settings import Settings
-from ibook.windows import WindowState, encode_state
+from ibook.states import WindowState, encode_state
 
 START = datetime(2026, 3, 1, 12, 0, 0, 123_456, tzinfo=UTC)
 

@@ -8,7 +8,7 @@ from ibook.features import ENTITY_FEATURES, keys_of
 from ibook.messages import PurchaseRequested, StatePosition
 from ibook.own_purchases import BUSY_PENDING, BUSY_REBASE_US, MAX_PENDING, OwnPurchases
 from ibook.partitioning import partition_of
-from ibook.windows import WindowState, encode_state
+from ibook.states import WindowState, encode_state
 from tests.traffic import purchase
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)

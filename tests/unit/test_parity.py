@@ -13,7 +13,8 @@ from ibook.completeness import Completeness, Pairs
 from ibook.entities import ENTITIES, EntityName, EntityUpdate, source_slot, update_of
 from ibook.features import ENTITY_FEATURES, FEATURE_NAMES
 from ibook.parity import Parity, Purchases, Range, Values
-from ibook.windows import Layout, StoredState
+from ibook.states import StoredState
+from ibook.windows import Layout
 from tests.replayed import PARTITIONS, Fold, Logged, Sent, correct, log_of, served, traffic, update_from
 from tests.traffic import purchase
 

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ibook.declarations import DAY
+from ibook.measures import SECOND
 from ibook.running import WORTH_TILES, RunningState
-from ibook.windows import SECOND, decode_state, encode_state
+from ibook.states import decode_state, encode_state
 from tests.facts import ALL_FEATURES, LATEST_US, fact, fold, kinds_of, update
 
 each_entity = pytest.mark.parametrize("entity", ALL_FEATURES)

@@ -8,7 +8,8 @@ import pytest
 from ibook.declarations import DAY, HOUR
 from ibook.entities import ROUTES, EntityName, Fact
 from ibook.features import ENTITY_FEATURES
-from ibook.windows import SECOND, WindowState, encode_state
+from ibook.measures import SECOND
+from ibook.states import WindowState, encode_state
 from tests.facts import LATEST_US, update
 
 CARD_BYTES = 1024

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from ibook.clock import from_us
 from ibook.declarations import Feature
 from ibook.entities import Fact
+from ibook.measures import SECOND
 from ibook.tables import Columns, facts_by_key, features_at
-from ibook.windows import SECOND
 from tests.facts import LATEST_US, every_kind, facts, things
 from tests.oracle import hop_at, named_windows, same
 from tests.unit.test_declarations import is_right

@@ -10,17 +10,9 @@ from hypothesis import strategies as st
 
 from ibook.declarations import DAY, HOUR, MINUTE, EntityFeatures, Feature
 from ibook.entities import Fact
-from ibook.windows import (
-    MAX_SUM,
-    RECENT_MESSAGES,
-    SECOND,
-    StoredState,
-    WindowState,
-    decode_state,
-    decode_stored,
-    encode_state,
-    encode_stored,
-)
+from ibook.measures import MAX_SUM, SECOND
+from ibook.states import StoredState, WindowState, decode_state, decode_stored, encode_state, encode_stored
+from ibook.windows import RECENT_MESSAGES
 from tests.facts import ALL_FEATURES, LATEST_US, facts, fold, in_order, known, things, update
 
 each_entity = pytest.mark.parametrize("entity", ALL_FEATURES)
