@@ -27,7 +27,7 @@ def parity(json_file: JsonFile = None, data_dir: DataDir = None) -> None:
     """Recompute every value of the served verdicts from the log, and account for every message.
 
     Without a running platform Kafka is started on the kept data (the last demo's, or the folder's) and stopped again.
-    Exit code 1 when a value differs, or an update is missing or too many.
+    Exit code 1 when a value differs, an update is missing or too many, or there was nothing to compare.
     """
     from ibook.edges.parity import check_parity
 

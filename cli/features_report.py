@@ -28,6 +28,8 @@ def parity_sentences(report: "ParityReport") -> Iterator[str]:
     )
     if values.verdicts_of_other_features:
         yield f"{values.verdicts_of_other_features:,} verdicts of other declarations were left out."
+    if not values.values_checked:
+        yield "Nothing was compared: no verdict with features has been served here."
     if report.updates_waiting:
         yield f"{report.updates_waiting:,} source messages are not sent on yet: they are left out."
     counts = {**values.mismatches_by_feature, **{f"{e} (state)": n for e, n in values.miscounted_by_entity.items()}}

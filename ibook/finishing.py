@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import sqrt
 from typing import Literal
 
-from ibook.measures import SECOND, Operation, combine
+from ibook.measures import MAX_SUM, SECOND, Operation, combine
 from ibook.states import Last, Tile
 
 Kind = Literal[
@@ -137,14 +137,20 @@ def _decayed_mean(sums: Sums, indexes: Sequence[int], as_of_us: int) -> float:
 
 
 def _z_score(sums: Sums, indexes: Sequence[int], as_of_us: int) -> float:
-    """The latest value in standard deviations of those before it; NaN with fewer than two of them, or no spread."""
+    """The latest value in standard deviations of those before it; NaN with fewer than two of them, or no spread.
+
+    NaN too when the squares are more than can be kept.
+    """
     last, numbers = sums.lasts.get(indexes[3]), sums.numbers
     count = numbers.get(indexes[1], 0) - 1
     if last is None or count < 2:
         return NAN
+    squares = numbers.get(indexes[2], 0)
+    if squares >= MAX_SUM:
+        return NAN  # the sum stopped growing: amounts in the hundreds of millions, many of them
     total = numbers.get(indexes[0], 0) - last.value
     # Integers up to here: the variance of equal values is exactly 0. `spread` is count^2 times the variance.
-    spread = count * (numbers.get(indexes[2], 0) - last.value * last.value) - total * total
+    spread = count * (squares - last.value * last.value) - total * total
     return (last.value * count - total) / sqrt(spread) if spread > 0 else NAN
 
 

@@ -41,12 +41,14 @@ class RunningState:
         """Fold an update in place, as `Layout.fold` does."""
         tiles = self.state.tiles
         result = self._features.layout.fold(self.state, update)
-        second = update.fact.occurred_us // SECOND
-        if self._older and (
-            self.state.tiles is not tiles or any(second < each.young_s for each in self._older.values())
-        ):
+        if self._older and (self.state.tiles is not tiles or not self._is_young(update.fact.occurred_us // SECOND)):
             self._older.clear()
         return result
+
+    def _is_young(self, second: int) -> bool:
+        """Whether the tile of a second, which a translated state may hold coarser than it would be, is in no sum."""
+        start = next((tile.start for tile in reversed(self.state.tiles) if tile.start <= second), second)
+        return all(start >= each.young_s for each in self._older.values())
 
     def compute(self, as_of_us: int) -> list[float]:
         """Every feature as of an instant, as `EntityFeatures.compute` gives them."""

@@ -33,12 +33,16 @@ class ParityReport:
     pairs: Pairs
     updates_waiting: int
     """Source messages that `activity-to-entities` has not finished: nothing is expected of them yet."""
+    live: bool
+    """Whether the workers run: then nothing may be left waiting."""
     seconds: float
 
     @property
     def sound(self) -> bool:
-        """Every value equal, every update there, none too many."""
-        return not (self.values.mismatches or self.pairs.missing or self.pairs.extra)
+        """Every value equal, every update there, none too many; and something was compared at all."""
+        stuck = self.live and self.updates_waiting
+        differs = self.values.mismatches or self.pairs.missing or self.pairs.extra
+        return bool(self.values.values_checked) and not (differs or stuck)
 
     def as_json(self) -> dict[str, Any]:
         """As plain data."""
@@ -102,7 +106,7 @@ def check_parity(settings: Settings, *, live: bool, say: Callable[[str], None] =
     below = {source_slot(*place): offset for place, offset in sent.items()}
     waiting = sum(max(0, span.end - max(span.first, sent[place])) for place, span in held.items())
     return ParityReport(
-        values=parity.values, pairs=completeness.compare(below), updates_waiting=waiting,
+        values=parity.values, pairs=completeness.compare(below), updates_waiting=waiting, live=live,
         seconds=time.monotonic() - began,
     )  # fmt: skip
 

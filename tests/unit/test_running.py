@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ibook.declarations import DAY
+from ibook.declarations import DAY, EntityFeatures, Feature
 from ibook.measures import SECOND
 from ibook.running import WORTH_TILES, RunningState
 from ibook.states import decode_state, encode_state
@@ -47,3 +47,22 @@ def test_interleaved_folds_and_computations_equal_full_ones(
     for ahead_us in (0, 1, SECOND, 0, 5 * SECOND, 0, DAY * SECOND):
         assert repr(running.compute(now_us + ahead_us)) == repr(features.compute(plain, now_us + ahead_us))
     assert encode_state(running.state) == encode_state(plain)
+
+
+def test_a_translated_state_with_coarser_tiles_gives_full_computations_too() -> None:
+    def counted(*windows_s: int) -> EntityFeatures:
+        return EntityFeatures("thing", [
+            Feature(entity="thing", name="n", kind="count", kinds=("a",), windows_s=windows_s, why="It counts."),
+        ])  # fmt: skip
+
+    old, new = counted(600, 3600), counted(5, 600, 3600)
+    ages_s = [*range(0, 600, 20), *range(600, 3600, 200)]
+    history = [fact("a", i, LATEST_US - age_s * SECOND, i) for i, age_s in enumerate(reversed(ages_s))]
+    plain = new.layout.adopt(fold(old, history))
+    running = RunningState(new, decode_state(encode_state(plain)))
+    for second in range(8):
+        for _ in range(3):
+            assert repr(running.compute(LATEST_US)) == repr(new.compute(plain, LATEST_US))
+        each = update(fact("a", 1000 + second, LATEST_US, second), 1000 + second)
+        running.fold(each)
+        new.layout.fold(plain, each)
