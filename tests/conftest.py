@@ -5,11 +5,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from ibook.edges import kafka_admin
 from ibook.settings import Settings, load_settings
 from infra.local.backends import Parts, local_parts
 from infra.local.containers import docker_answers
+
+# Tests don't time things: a busy machine is no failure.
+settings.register_profile("ibook", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ibook")
 
 
 @pytest.fixture(scope="session")
