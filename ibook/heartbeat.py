@@ -19,6 +19,8 @@ class Heartbeat(Struct, frozen=True, array_like=True):
     broker_us: int
     positions: dict[int, int]
     """Source slot -> offset."""
+    updates_offset: int = -1
+    """Of the newest record of the partition of `entity-updates` whose states were pushed before this was written."""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -54,12 +56,13 @@ class Watermarks:
             if known is None or (mark.offset, mark.broker_us) > (known.offset, known.broker_us):
                 self._marks[mark.source] = mark
 
-    def heartbeat(self) -> Heartbeat | None:
+    def heartbeat(self, updates_offset: int = -1) -> Heartbeat | None:
         """What the marks add up to, or None while a source partition has not been heard of."""
         if not self._expected <= self._marks.keys():
             return None
         marks = [self._marks[source] for source in sorted(self._expected)]
-        return Heartbeat(min(mark.broker_us for mark in marks), {mark.source: mark.offset for mark in marks})
+        positions = {mark.source: mark.offset for mark in marks}
+        return Heartbeat(min(mark.broker_us for mark in marks), positions, updates_offset)
 
 
 def oldest(heartbeats: Sequence[Heartbeat | None]) -> int | None:
@@ -72,3 +75,10 @@ def offset_of(heartbeats: Sequence[Heartbeat | None], source: int) -> int:
     """The offset of a source that every heartbeat has reached; -1 when one does not know it."""
     positions: list[Mapping[int, int]] = [each.positions if each else {} for each in heartbeats]
     return min((each.get(source, -1) for each in positions), default=-1)
+
+
+def went_back(before: Heartbeat | None, after: Heartbeat | None) -> bool:
+    """Whether the store lost rows between two readings of a partition's heartbeat: it is gone, or an older one."""
+    if before is None:
+        return False
+    return after is None or after.updates_offset < before.updates_offset

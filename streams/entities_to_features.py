@@ -77,7 +77,7 @@ class Folder:
             folding.fold(event.message.offset, record.updates)
         stored, rows = folding.encode()
         await self._table.write(partition, stored)
-        marks = [(event.message.offset, mark) for event, record in ours for mark in record.watermarks]
+        marks = [mark for _, record in ours for mark in record.watermarks]
         self._pusher.add(partition, rows, marks, [event for event, _ in ours])
         self._ticker.touched(partition, rows)
 

@@ -71,11 +71,11 @@ class Heard:
 
     marks: Watermarks
     offset: int = -1
-    """Of the record with the newest marks."""
+    """Of the newest record, with marks or without: it has changed rows, so its heartbeat is one of its own."""
 
     def beat(self) -> Beat | None:
         """The heartbeat they add up to; None while a source was not heard of."""
-        heartbeat = self.marks.heartbeat()
+        heartbeat = self.marks.heartbeat(self.offset)
         return None if heartbeat is None else Beat(encode_heartbeat(heartbeat), heartbeat.broker_us, self.offset + 1)
 
 
@@ -98,15 +98,13 @@ class Pusher:
         return self._thread
 
     def add(
-        self, partition: int, rows: Mapping[EntityKey, Row], marks: Sequence[tuple[int, Watermark]],
-        events: Sequence[Event],
-    ) -> None:  # fmt: skip
-        """Take over what a batch changed, (offset, watermark) pairs, and the batch's acknowledgement."""
+        self, partition: int, rows: Mapping[EntityKey, Row], marks: Iterable[Watermark], events: Sequence[Event]
+    ) -> None:
+        """Take over what a batch changed, the watermarks it brought, and its acknowledgement."""
         self._unpushed.rows.update(rows)
         heard = self._heard.setdefault(partition, Heard(Watermarks(self._expected)))
-        for offset, mark in marks:
-            heard.marks.hear([mark])
-            heard.offset = max(heard.offset, offset)
+        heard.marks.hear(marks)
+        heard.offset = max([heard.offset, *(event.message.offset for event in events)])
         self._unpushed.events.extend(events)
         if len(self._unpushed.events) > MAX_PENDING or len(self._unpushed.rows) > MAX_STATES:
             self._room.clear()
@@ -159,6 +157,11 @@ class Vouching:
     A heartbeat counts only in its partition's era, and an era begins before every state of the partition is written
     again: when the heartbeat is gone (an emptied store), or is not one we wrote (a store that came back older). Until
     then readers see `no_features`. A store that is emptied at any later instant loses the era with the rest.
+
+    Rows of newly read records are always followed by a heartbeat that differs from every earlier one and has a newer
+    stamp: both tell the newest record's offset. So a store that came back without the rows lacks the heartbeat too.
+    Rows that are pushed again without a newer record are those of a push that failed, or of records read again after
+    a restart: the heartbeat of their record, written after them, is theirs, and an older stamp is dropped.
     """
 
     def __init__(self, store: OnlineStore, table: StateTable, partitions: int, clock: Clock) -> None:
@@ -198,7 +201,7 @@ class Vouching:
         elif partition not in eras:
             eras[partition] = self._store.read_eras(self._partitions)[partition] or self._restore(partition, beat.stamp)
             self._inherited[partition] = present
-        if beat.payload not in written[-1:]:
+        if [beat.payload] != written[-1:] or beat.payload != present:
             written.append(beat.payload)
             self._store.write_heartbeat(partition, beat.payload, beat.stamp, eras[partition])
             del written[:-1]

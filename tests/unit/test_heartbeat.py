@@ -1,5 +1,7 @@
 """A heartbeat says nothing until every source has been heard of, and never goes back."""
 
+import msgspec
+
 from ibook.entities import Watermark
 from ibook.heartbeat import (
     Heartbeat,
@@ -9,6 +11,7 @@ from ibook.heartbeat import (
     expected_sources,
     offset_of,
     oldest,
+    went_back,
 )
 from ibook.topics import FEATURE_SOURCES
 
@@ -35,8 +38,31 @@ def test_a_silent_source_at_its_end_stays_fresh() -> None:
 
 
 def test_heartbeat_survives_its_encoding() -> None:
-    beat = Heartbeat(123, {7: 9})
+    beat = Heartbeat(123, {7: 9}, 41)
     assert decode_heartbeat(encode_heartbeat(beat)) == beat
+
+
+def test_a_heartbeat_without_an_offset_can_be_read() -> None:
+    assert decode_heartbeat(msgspec.msgpack.encode([123, {7: 9}])) == Heartbeat(123, {7: 9})
+
+
+def test_the_same_marks_at_another_offset_are_another_heartbeat() -> None:
+    marks = Watermarks(frozenset({1}))
+    marks.hear([Watermark(1, 10, 500)])
+    first, second = marks.heartbeat(7), marks.heartbeat(8)
+    assert first is not None
+    assert second is not None
+    assert encode_heartbeat(first) != encode_heartbeat(second)
+
+
+def test_a_heartbeat_that_is_gone_or_older_tells_of_lost_rows() -> None:
+    earlier, later = Heartbeat(5, {}, 1), Heartbeat(5, {}, 2)
+    assert went_back(earlier, None)
+    assert went_back(later, earlier)
+    assert not went_back(earlier, earlier)
+    assert not went_back(earlier, later)
+    assert not went_back(None, earlier)
+    assert not went_back(None, None)
 
 
 def test_a_missing_row_means_the_store_is_not_whole() -> None:
