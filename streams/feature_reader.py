@@ -12,7 +12,7 @@ from ibook.clock import Clock, to_us
 from ibook.edges.online_store import OnlineStore
 from ibook.entities import EntityName
 from ibook.errors import FeatureUnavailable
-from ibook.heartbeat import Heartbeat, decode_heartbeat, oldest
+from ibook.heartbeat import Heartbeat, decode_heartbeat, oldest, went_back
 
 log = structlog.get_logger()
 
@@ -73,8 +73,15 @@ class FeatureReader:
         return True
 
     def _read(self, keys: Mapping[EntityName, Sequence[str]]) -> Reading:
-        heartbeats = [_heartbeat(row) for row in self._store.read_heartbeats(self._partitions)]
-        return Reading(self._store.read_states(keys), heartbeats)
+        """The heartbeats read before the states vouch for them; those read after tell that none were lost between."""
+        before = self._heartbeats()
+        states = self._store.read_states(keys)
+        if any(states.values()) and any(map(went_back, before, self._heartbeats())):
+            raise FeatureUnavailable("the online store lost rows while they were read")
+        return Reading(states, before)
+
+    def _heartbeats(self) -> list[Heartbeat | None]:
+        return [_heartbeat(row) for row in self._store.read_heartbeats(self._partitions)]
 
 
 def _heartbeat(row: bytes | None) -> Heartbeat | None:
