@@ -22,7 +22,7 @@ from ibook.codec import decode, encode
 from ibook.edges.champion import Champion, FraudModel
 from ibook.edges.online_store import OnlineStore
 from ibook.edges.unanswered import Unanswered
-from ibook.entities import ENTITIES, EntityName, EntityUpdate, is_future, source_slot, update_of
+from ibook.entities import ENTITIES, EntityName, EntityUpdate, is_future, source_slot
 from ibook.errors import FeatureUnavailable, InvalidMessage
 from ibook.features import entity_keys, vector_of
 from ibook.fraud import Decision, VerdictPolicy, decide, load_policy, reasons
@@ -47,10 +47,10 @@ from streams.dead_letters import publish_dead_letters
 from streams.feature_reader import FeatureReader, Reading
 from streams.fetching import PROMPT
 from streams.publish import Record, publish_all
+from streams.verdict_knowledge import Knowledge, update_of_purchase
 from streams.verdict_log import (
     DIGEST_HEADER,
     TRANSACTION_HEADER,
-    Purchased,
     answered_before,
     header,
     purchases_before,
@@ -87,7 +87,7 @@ class Asked(NamedTuple):
     @classmethod
     def of(cls, event: Event, purchase: PurchaseRequested) -> "Asked":
         """With what is worked out of it once."""
-        update = _update_of(purchase, event.message.partition, event.message.offset)
+        update = update_of_purchase(purchase, event.message.partition, event.message.offset)
         return cls(event, purchase, update, entity_keys(update.fact))
 
 
@@ -114,8 +114,7 @@ class Worker:
         self._champion = champion
         self._policy = policy
         self._clock = clock
-        self._answered: dict[int, Answered] = {}
-        self._own = OwnPurchases()
+        self._knowledge = Knowledge()
         self._on_its_way: asyncio.Task[None] | None = None
         self._deciding = asyncio.Lock()
 
@@ -130,18 +129,22 @@ class Worker:
                 await self._arrived()
         except TimeoutError:
             log.warning("partitions move while verdicts are on their way")
-        self._answered = {}
-        self._own = OwnPurchases()
+        self._knowledge = Knowledge()
 
     async def handle(self, batch: list[Event]) -> None:
         """Decide a batch and send it on its way, when the batch before it has arrived."""
         async with self._deciding:
+            known = self._knowledge  # of this assignment: another's replaces it when hand_over can't wait for us
             ours = [event for event in batch if is_ours(event)]
-            await self._learn(ours)
-            work = self._sort(ours)
-            answers = await self._decide(work, ours)
-            await self._arrived()
-            self._on_its_way = asyncio.create_task(or_leave(self._deliver(answers)))
+            await self._learn(ours, known)
+            work = self._sort(ours, known)
+            reading = await self._read(work.purchases, known)
+            if all(map(is_ours, ours)):
+                answers = self._decide(work, reading, ours, known)
+                await self._arrived()
+                self._on_its_way = asyncio.create_task(or_leave(self._deliver(answers)))
+            elif known is self._knowledge:
+                self._knowledge = Knowledge()  # it takes for answered what is left to the next holder
 
     async def _arrived(self) -> None:
         """Wait for the batch that is on its way."""
@@ -149,18 +152,18 @@ class Worker:
             await asyncio.shield(self._on_its_way)
 
     # ------------------------------------------------------------------------------------------ getting a partition
-    async def _learn(self, batch: Sequence[Event]) -> None:
+    async def _learn(self, batch: Sequence[Event], known: Knowledge) -> None:
         """For partitions that are new here: what was answered, and what was read but is not in the store yet."""
         first = {event.message.partition: event for event in reversed(batch)}
-        new = {partition: event for partition, event in first.items() if partition not in self._answered}
+        new = {partition: event for partition, event in first.items() if partition not in known.answered}
         if not new:
             return
         await self._arrived()  # its verdicts belong to what the log is asked for below
         await asyncio.to_thread(self._champion.wait, MODEL_WAIT_SECONDS)
         heartbeats = await self._heartbeats()
-        await asyncio.gather(*(self._learn_partition(event, heartbeats) for event in new.values()))
+        await asyncio.gather(*(self._learn_partition(event, heartbeats, known) for event in new.values()))
 
-    async def _learn_partition(self, event: Event, heartbeats: Sequence[Heartbeat | None]) -> None:
+    async def _learn_partition(self, event: Event, heartbeats: Sequence[Heartbeat | None], known: Knowledge) -> None:
         partition, first = event.message.partition, event.message.offset
         broker_ms = int(event.message.timestamp * 1000)
         seen = offset_of(heartbeats, source_slot(TOPIC, partition))
@@ -168,8 +171,8 @@ class Worker:
             asyncio.to_thread(answered_before, self._settings, partition, broker_ms),
             asyncio.to_thread(purchases_before, self._settings, partition, seen, first),
         )
-        self._remember(before, partition)
-        self._answered[partition] = answered
+        known.remember_before(before, partition)
+        known.answered[partition] = answered
         log.info("partition learned", partition=partition, answered=len(answered), unseen=len(before))
 
     async def _heartbeats(self) -> list[Heartbeat | None]:
@@ -178,54 +181,33 @@ class Worker:
         except FeatureUnavailable:
             return []
 
-    def _remember(self, before: Sequence[Purchased], partition: int) -> None:
-        """What was answered counts as this worker's own; what was refused or repeated then is left out again."""
-        seen = Answered()
-        for offset, broker_ms, payload in before:
-            try:
-                purchase: PurchaseRequested = decode(payload, PurchaseRequested)
-            except InvalidMessage:
-                continue  # it was dead-lettered when it was first read
-            digest = digest_of(purchase)
-            if not is_future(purchase, broker_ms * 1000) and seen.known(purchase.transaction_id, digest) == "new":
-                seen.add(purchase.transaction_id, digest, offset)
-                self._own.remember(_update_of(purchase, partition, offset))
-
     # --------------------------------------------------------------------------------------------------- deciding
-    def _sort(self, batch: Sequence[Event]) -> Sorted:
+    def _sort(self, batch: Sequence[Event], known: Knowledge) -> Sorted:
         """Decode, and leave out what was answered before."""
         work = Sorted()
         for event in batch:
-            answered = self._answered[event.message.partition]
+            answered = known.answered[event.message.partition]
             try:
                 purchase: PurchaseRequested = decode(event.message.value, PurchaseRequested)
                 if is_future(purchase, int(event.message.timestamp * 1_000_000)):
                     raise InvalidMessage("future", f"occurred_at {purchase.occurred_at.isoformat()} is yet to come")
                 digest = digest_of(purchase)
-                known = answered.known(purchase.transaction_id, digest)
-                if known == "conflict":
+                found = answered.known(purchase.transaction_id, digest)
+                if found == "conflict":
                     metrics.CONFLICTS.inc()
                     raise InvalidMessage("conflict", f"transaction {purchase.transaction_id} asked for something else")
             except InvalidMessage as error:
                 work.rejected.append((event, error))
                 continue
-            if known == "answered":
-                self._leave_out(event, purchase, answered)
+            if found == "answered":
+                _leave_out(event, purchase, known)
                 continue
             answered.add(purchase.transaction_id, digest, event.message.offset)
             work.purchases.append(Asked.of(event, purchase))
         return work
 
-    def _leave_out(self, event: Event, purchase: PurchaseRequested, answered: Answered) -> None:
-        """A purchase delivered again needs no second answer, but the store may not have it yet: it counts."""
-        if answered.is_redelivery(purchase.transaction_id, event.message.offset):
-            self._own.remember(_update_of(purchase, event.message.partition, event.message.offset))
-        else:
-            metrics.DUPLICATES.inc()
-
-    async def _decide(self, work: Sorted, batch: Sequence[Event]) -> Answers:
+    def _decide(self, work: Sorted, reading: Reading | None, batch: Sequence[Event], known: Knowledge) -> Answers:
         answers = Answers(batch, work.rejected)
-        reading = await self._read(work.purchases)
         now = self._clock.now()
         staleness = reading.staleness_seconds(to_us(now)) if reading else None
         model = self._champion.model
@@ -233,7 +215,7 @@ class Worker:
             posture=self._posture(staleness, model), staleness_seconds=staleness, decided_at=now,
             model_version=model.version if model else NO_MODEL, policy_version=self._policy.version,
         )  # fmt: skip
-        for scored in self._score(work, about.posture, model):
+        for scored in self._score(work, about.posture, model, known):
             partition = scored.source[1]
             key = scored.purchase.transaction_id.encode()
             answers.evidence.setdefault(partition, []).append(Record(key, encode(evidence_of(scored, about))))
@@ -241,7 +223,7 @@ class Worker:
             answers.verdicts.setdefault(partition, []).append(Record(key, encode(verdict_of(scored, about)), headers))
             metrics.VERDICTS.labels(scored.decision.action, about.posture).inc()
         for event, error in work.rejected:
-            self._answer_unreadable(event, error, answers)
+            self._answer_unreadable(event, error, answers, known.answered[event.message.partition])
         return answers
 
     def _posture(self, staleness: float | None, model: FraudModel | None) -> Posture:
@@ -252,13 +234,13 @@ class Worker:
             return "rules_only"
         return "stale_features" if staleness > self._settings.stale_after_seconds else "normal"
 
-    async def _read(self, purchases: Sequence[Asked]) -> Reading | None:
+    async def _read(self, purchases: Sequence[Asked], known: Knowledge) -> Reading | None:
         """Bring what is known of the purchases' entities up to date; None when the store does not answer."""
         now_us = to_us(self._clock.now())
         keys: dict[EntityName, dict[str, None]] = {entity: {} for entity in ENTITIES}
         for asked in purchases:
             for entity, key in asked.keys.items():
-                if key not in keys[entity] and self._own.is_due(entity, key, now_us):
+                if key not in keys[entity] and known.own.is_due(entity, key, now_us):
                     keys[entity][key] = None
         unique = {entity: list(found) for entity, found in keys.items()}
         try:
@@ -266,17 +248,17 @@ class Worker:
         except FeatureUnavailable:
             for entity, wanted in unique.items():
                 for key in wanted:
-                    self._own.keep(entity, key)
+                    known.own.keep(entity, key)
             return None
         self._reader.recovered()
         for entity, wanted in unique.items():
             for key, base in zip(wanted, reading.states[entity], strict=True):
-                self._own.refresh(entity, key, base, now_us)
+                known.own.refresh(entity, key, base, now_us)
         return reading
 
-    def _score(self, work: Sorted, posture: Posture, model: FraudModel | None) -> list[Scored]:
+    def _score(self, work: Sorted, posture: Posture, model: FraudModel | None, known: Knowledge) -> list[Scored]:
         """Vectors one by one, since each purchase is part of the next one's past; then one score for all."""
-        purchases, rows, states = self._vectors(work)
+        purchases, rows, states = self._vectors(work, known.own)
         if not purchases:
             return []
         matrix = np.stack(rows)
@@ -296,16 +278,16 @@ class Worker:
         ]  # fmt: skip
 
     def _vectors(
-        self, work: Sorted
+        self, work: Sorted, own: OwnPurchases
     ) -> tuple[list[Asked], list[NDArray[np.float32]], list[list[StatePosition]]]:
         """Purchases, their vectors and what those came from; a purchase that makes our code fail is set aside."""
         purchases, rows, states = [], [], []
         for asked in work.purchases:
             event, purchase, update, keys = asked
             try:
-                self._own.remember(update)
-                row = vector_of(purchase, self._own.compute(keys, to_us(purchase.occurred_at)))
-                positions = self._own.positions(keys, self._settings.partitions)
+                own.remember(update)
+                row = vector_of(purchase, own.compute(keys, to_us(purchase.occurred_at)))
+                positions = own.positions(keys, self._settings.partitions)
             except Exception as error:  # a bug, and no reason to stop answering everybody else
                 log.exception("a purchase could not be scored", transaction=purchase.transaction_id)
                 work.rejected.append((event, InvalidMessage("unscorable", repr(error))))
@@ -315,10 +297,9 @@ class Worker:
             states.append(positions)
         return purchases, rows, states
 
-    def _answer_unreadable(self, event: Event, error: InvalidMessage, answers: Answers) -> None:
+    def _answer_unreadable(self, event: Event, error: InvalidMessage, answers: Answers, answered: Answered) -> None:
         """A purchase nobody can read still gets an answer, when its header says which transaction it is."""
         transaction = _transaction_of(event, error)
-        answered = self._answered[event.message.partition]
         is_new = answered.known(transaction, b"") == "new" or error.reason == "unscorable"
         if not transaction or error.reason == "conflict" or not is_new:
             return
@@ -340,8 +321,13 @@ class Worker:
         metrics.BATCH_SIZE.observe(len(answers.events))
 
 
-def _update_of(purchase: PurchaseRequested, partition: int, offset: int) -> EntityUpdate:
-    return update_of(purchase, source_slot(TOPIC, partition), offset, 0)
+def _leave_out(event: Event, purchase: PurchaseRequested, known: Knowledge) -> None:
+    """A purchase delivered again needs no second answer, but the store may not have it yet: it counts."""
+    partition, offset = event.message.partition, event.message.offset
+    if known.answered[partition].is_redelivery(purchase.transaction_id, offset):
+        known.own.remember(update_of_purchase(purchase, partition, offset))
+    else:
+        metrics.DUPLICATES.inc()
 
 
 def _source(event: Event) -> tuple[str, int, int]:

@@ -1,0 +1,39 @@
+"""What the verdict worker knows of the partitions of one assignment."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ibook.answered import Answered, digest_of
+from ibook.codec import decode
+from ibook.entities import EntityUpdate, is_future, source_slot, update_of
+from ibook.errors import InvalidMessage
+from ibook.messages import PurchaseRequested
+from ibook.own_purchases import OwnPurchases
+from ibook.topics import TICKET_PURCHASES
+from streams.verdict_log import Purchased
+
+
+@dataclass
+class Knowledge:
+    """Replaced as a whole when partitions move; whoever is at work goes on with the one begun with."""
+
+    answered: dict[int, Answered] = field(default_factory=dict)
+    own: OwnPurchases = field(default_factory=OwnPurchases)
+
+    def remember_before(self, before: Sequence[Purchased], partition: int) -> None:
+        """What was answered counts as this worker's own; what was refused or repeated then is left out again."""
+        seen = Answered()
+        for offset, broker_ms, payload in before:
+            try:
+                purchase: PurchaseRequested = decode(payload, PurchaseRequested)
+            except InvalidMessage:
+                continue  # it was dead-lettered when it was first read
+            digest = digest_of(purchase)
+            if not is_future(purchase, broker_ms * 1000) and seen.known(purchase.transaction_id, digest) == "new":
+                seen.add(purchase.transaction_id, digest, offset)
+                self.own.remember(update_of_purchase(purchase, partition, offset))
+
+
+def update_of_purchase(purchase: PurchaseRequested, partition: int, offset: int) -> EntityUpdate:
+    """What a purchase says of its entities, read at this place of `ticket-purchases`."""
+    return update_of(purchase, source_slot(TICKET_PURCHASES.name, partition), offset, 0)
