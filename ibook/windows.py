@@ -191,7 +191,7 @@ class Layout:
         for index, value in tile.numbers.items():
             into.numbers[index] = combine(self.measures[index].operation, into.numbers.get(index), value)
         for index, hashes in tile.sets.items():
-            into.sets[index] = sorted({*into.sets.get(index, ()), *hashes})[:self.resolution.distinct_cap]
+            into.sets[index] = sorted({*into.sets.get(index, ()), *hashes})[: self.resolution.distinct_cap]
         for index, last in tile.lasts.items():
             into.lasts[index] = max(last, into.lasts.get(index, last))
 

@@ -245,7 +245,5 @@ class Shop:
         self, purchase: Purchase, status: Literal["authorised", "declined", "settled", "refunded"], reason: str = ""
     ) -> None:
         request = purchase.request
-        outcome = m.PaymentOutcome(
-            **self._feed.stamp(), **what_was_ordered(request), status=status, reason=reason
-        )
+        outcome = m.PaymentOutcome(**self._feed.stamp(), **what_was_ordered(request), status=status, reason=reason)
         self._feed.send(topics.PAYMENT_OUTCOMES, request.transaction_id, outcome)

@@ -78,9 +78,7 @@ def test_features_of_now(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert answer["card_attempts_1h"] == [0.0], "noon of that day is long ago"
 
 
-def test_features_of_then(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_features_of_then(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     run(folder, "historical.py", monkeypatch)
     printed = capsys.readouterr().out.splitlines()
     assert [line.split()[-2:] for line in printed[1:]] == [["1.0", "0.0"], ["1.0", "1800.0"]]
