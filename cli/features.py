@@ -106,7 +106,7 @@ def backfill(
     stale = edge.measured_staleness_us(archive, edge.instants_of(table)) if as_served == "measured" else _us(as_served)
     chosen = [name.strip() for name in features.split(",") if name.strip()] or None
     filled = edge.backfill(
-        archive, table, features=chosen, staleness_us=stale, write_offline=settings if write_offline else None
+        archive, table, features=chosen, staleness_us=stale, write_offline=settings if write_offline else None, say=_say
     )
     pq.write_table(filled, out)
     added = filled.num_columns - table.num_columns

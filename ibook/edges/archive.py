@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ibook.edges.archive_files import DATASETS, ArchiveFile, counting, list_files, next_offsets
+from ibook.edges.archive_files import DATASETS, ArchiveFile, Hole, counting, holes, list_files, next_offsets
 from ibook.edges.archive_schema import UNREADABLE, decode_evidence, update_decoder
 from ibook.edges.archive_sink import archive_to_the_end
 from ibook.entities import EntityName, EntityUpdate
@@ -68,6 +68,10 @@ class Archive:
     def next_offsets(self, topic: str) -> dict[int, int]:
         """Per partition of a topic, the first offset not archived yet; partitions nothing was read of are left out."""
         return next_offsets(self._folder, topic)
+
+    def holes(self, topic: str) -> list[Hole]:
+        """The offsets of a topic, from 0 on, that no file covers; empty when nothing was dropped or deleted."""
+        return holes(self._folder, topic)
 
     def files(self, topic: str) -> list[Path]:
         """The files that count, for other readers of Parquet: a glob may see rows twice while files are merged."""

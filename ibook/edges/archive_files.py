@@ -1,8 +1,9 @@
 """The files of an archive folder: what their names say, which of them count, how one becomes durable or larger.
 
 A file covers all offsets from its first to its last of one partition, of records that the broker took on one day (UTC).
-Offsets that held nothing to archive are covered, too: the names alone say where to go on. A file whose range lies
-inside another's does not count: it was merged into that one, and its removal was interrupted.
+Offsets that held nothing to archive are covered, too: the names alone say where to go on, and whether anything is
+missing in between. A file whose range lies inside another's does not count: it was merged into that one, and its
+removal was interrupted.
 """
 
 import os
@@ -28,6 +29,7 @@ SMALL_BYTES = 64 << 10
 LARGEST_BYTES = 128 << 20
 """A merge makes nothing larger."""
 ROW_GROUP = 100_000
+HOLES_NAMED = 4
 _NAME = re.compile(r"p(\d{4})-(\d{20})-(\d{20})-([0-9a-z]+)\.parquet")
 
 
@@ -44,6 +46,24 @@ class ArchiveFile(NamedTuple):
     size: int = 0
 
 
+class Hole(NamedTuple):
+    """Offsets of a partition that no file covers; `last` is inclusive."""
+
+    partition: int
+    first: int
+    last: int
+    until: date | None
+    """The day of the file behind it, if there is one."""
+
+
+class SpoiltFile(Exception):
+    """An archive file that can't be read."""
+
+    def __init__(self, path: Path, reason: Exception) -> None:
+        super().__init__(f"{path.name}: {reason}")
+        self.path = path
+
+
 class Positions(msgspec.Struct):
     """What no file can tell: offsets behind the last row, and which topics were archived here.
 
@@ -51,7 +71,10 @@ class Positions(msgspec.Struct):
     """
 
     next: dict[str, dict[str, int]] = {}
-    """Topic -> partition -> everything before this offset is in a file, or held nothing to archive."""
+    """Topic -> partition -> everything before this offset is in a file, held nothing to archive, or was lost."""
+    start: dict[str, dict[str, int]] = {}
+    """Topic -> partition -> where its next file begins: behind its last one, also if that was deleted, unless Kafka
+    dropped what followed."""
     topic_ids: dict[str, str] = {}
     """A topic that was made anew begins at offset 0 again, under another id."""
 
@@ -128,11 +151,40 @@ def next_offsets(folder: Path, topic: str) -> dict[int, int]:
     return found
 
 
+def next_starts(folder: Path, topic: str) -> dict[int, int]:
+    """Per partition, the offset at which its next file begins; 0 for those that are left out."""
+    found = {int(partition): offset for partition, offset in read_positions(folder).start.get(topic, {}).items()}
+    for file in list_files(folder / DATASETS[topic]):
+        found[file.partition] = max(found.get(file.partition, 0), file.last + 1)
+    return found
+
+
+def holes(folder: Path, topic: str) -> list[Hole]:
+    """What the archive lacks of a topic from offset 0 on: Kafka dropped it, or its files were deleted."""
+    ends = next_starts(folder, topic)  # first: files may come meanwhile, none goes
+    found: list[Hole] = []
+    covered = dict.fromkeys(ends, 0)
+    for file in counting(list_files(folder / DATASETS[topic]))[0]:
+        begin = covered.get(file.partition, 0)
+        if file.first > begin:
+            found.append(Hole(file.partition, begin, file.first - 1, file.day))
+        covered[file.partition] = file.last + 1
+    found += [Hole(number, covered[number], end - 1, None) for number, end in ends.items() if end > covered[number]]
+    return sorted(found, key=lambda each: (each.partition, each.first))
+
+
+def name_holes(found: Sequence[Hole], topic: str) -> str:
+    """Which offsets they are, in words."""
+    named = [f"{each.first} to {each.last} of partition {each.partition}" for each in found[:HOLES_NAMED]]
+    more = f", and {len(found) - HOLES_NAMED} more stretches," if len(found) > HOLES_NAMED else ""
+    return f"offsets {', '.join(named)}{more} of {topic}"
+
+
 # ------------------------------------------------------------------------------------------------------------- durable
 def write_durably(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
     """Write a file so that it is there whole, and survives a power cut, or is not there at all.
 
-    Raises OSError (a full disk); what was half written is gone then.
+    Raises OSError (a full disk), and what `fill` raises; what was half written is gone then.
     """
     _make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.tmp")
@@ -142,7 +194,7 @@ def write_durably(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.rename(path)
-    except OSError:
+    except BaseException:  # whatever it was: a half-written file would take room until the next start
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
@@ -222,7 +274,7 @@ def _joins(file: ArchiveFile, after: ArchiveFile, run: Sequence[ArchiveFile]) ->
 
 
 def merge(files: Sequence[ArchiveFile]) -> Path:
-    """Make one file of neighbours, then remove them. Raises OSError; they stay then.
+    """Make one file of neighbours, then remove them. Raises OSError, SpoiltFile; they stay then.
 
     Rows are copied a few row groups at a time. Interrupted after the new file is there, the old ones lie inside its
     range and do not count; `tidy` removes them.
@@ -237,13 +289,31 @@ def merge(files: Sequence[ArchiveFile]) -> Path:
 
 def _copy(files: Sequence[ArchiveFile], target: IO[bytes]) -> None:
     waiting: list[pa.RecordBatch] = []
-    with pq.ParquetWriter(target, pq.read_schema(files[0].path), compression="zstd") as writer:
+    schema = _schema(files[0])
+    with pq.ParquetWriter(target, schema, compression="zstd") as writer:
         for each in files:
-            with pq.ParquetFile(each.path) as source:
-                for batch in source.iter_batches(ROW_GROUP):
-                    waiting.append(batch)
-                    if sum(len(one) for one in waiting) >= ROW_GROUP:
-                        writer.write_table(pa.Table.from_batches(waiting))
-                        waiting.clear()
+            for batch in _batches(each, schema):
+                waiting.append(batch)
+                if sum(len(one) for one in waiting) >= ROW_GROUP:
+                    writer.write_table(pa.Table.from_batches(waiting))
+                    waiting.clear()
         if waiting:
             writer.write_table(pa.Table.from_batches(waiting))
+
+
+def _schema(file: ArchiveFile) -> pa.Schema:
+    try:
+        return pq.read_schema(file.path)
+    except (OSError, pa.ArrowException) as error:
+        raise SpoiltFile(file.path, error) from error
+
+
+def _batches(file: ArchiveFile, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Its rows. Raises SpoiltFile: Arrow says OSError, too, of bytes that it can't decompress."""
+    try:
+        with pq.ParquetFile(file.path) as source:
+            if not source.schema_arrow.equals(schema):
+                raise SpoiltFile(file.path, ValueError("its columns are not those of its name"))
+            yield from source.iter_batches(ROW_GROUP)
+    except (OSError, pa.ArrowException) as error:
+        raise SpoiltFile(file.path, error) from error

@@ -141,16 +141,21 @@ class ArchiveSink:
         """Raises BrokerUnavailable, ConfigurationError. All is asked before anything is fetched: answers would wait."""
         known, found = set(self._assigned()), self._list_topics()
         starts: list[TopicPartition] = []
+        lost: set[tuple[str, int]] = set()
         for topic in DATASETS:
             if not found.get(topic):
                 raise ConfigurationError(f"The topic {topic} does not exist: run `ibook topics apply`.")
             archived = next_offsets(self._folder, topic)
             for number in found[topic]:
-                if (topic, number) not in known:
-                    following = max(archived.get(number, 0), self._writer.next_offset(topic, number))
-                    starts.append(TopicPartition(topic, number, self._start(topic, number, following)))
+                if (topic, number) in known or self._writer.holds(topic, number):
+                    continue  # what it holds was read before Kafka dropped the rest: it must be in a file first
+                following = max(archived.get(number, 0), self._writer.next_offset(topic, number))
+                start = self._start(topic, number, following)
+                starts.append(TopicPartition(topic, number, start))
+                if start > following:
+                    lost.add((topic, number))
         for one in starts:
-            self._writer.begin(one.topic, one.partition, one.offset)
+            self._writer.begin(one.topic, one.partition, one.offset, lost=(one.topic, one.partition) in lost)
             self._awaited.add((one.topic, one.partition))
         if starts:
             self._consumer.incremental_assign(starts)

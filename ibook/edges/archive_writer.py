@@ -40,7 +40,7 @@ class Limits:
 
 @dataclass
 class Pending:
-    """A partition, as far as it is read: `start` is the first offset in no file, `next` follows the last one read."""
+    """A partition, as far as it is read: its next file begins at `start`, `next` follows the last offset read."""
 
     topic: str
     partition: int
@@ -87,8 +87,12 @@ class ArchiveWriter:
         """Why the last try failed, one sentence; empty when it did not."""
         self.rows_written = 0
         self._days_over: set[tuple[str, date, int]] = set()
+        self._spoilt: set[Path] = set()
+        """Files that could not be merged: they stay as they are, and nothing is merged over them."""
+        self._starts: dict[str, dict[int, int]] = {}
         for topic, dataset in DATASETS.items():
             archive_files.tidy(folder / dataset)
+            self._starts[topic] = archive_files.next_starts(folder, topic)
             found = archive_files.list_files(folder / dataset)
             self._days_over |= {(topic, each.day, each.partition) for each in found}
 
@@ -98,11 +102,21 @@ class ArchiveWriter:
         """The topics that are archived here; written with the positions."""
         return self._noted.topic_ids
 
-    def begin(self, topic: str, partition: int, offset: int) -> None:
-        """A partition will be read from this offset on; everything before is archived, in memory, or lost."""
-        pending = self._pending.setdefault((topic, partition), Pending(topic, partition, offset, offset))
-        pending.start = pending.start if pending.records else offset
+    def begin(self, topic: str, partition: int, offset: int, *, lost: bool = False) -> None:
+        """A partition, of which nothing is in memory, will be read from this offset on.
+
+        What lies between its last file and that held nothing to archive, and the next file covers it; unless it is
+        `lost`: the next file begins here then, so that the names tell.
+        """
+        start = self._starts[topic].get(partition, 0)
+        pending = self._pending.setdefault((topic, partition), Pending(topic, partition, start, offset))
         pending.next = offset
+        if lost:
+            pending.start = offset
+
+    def holds(self, topic: str, partition: int) -> bool:
+        """Whether rows of a partition wait in memory."""
+        return (topic, partition) in self._pending and bool(self._pending[topic, partition].records)
 
     def take(self, topic: str, partition: int, offset: int, broker_ms: int, value: bytes | None) -> None:
         """The next record of a partition."""
@@ -125,9 +139,9 @@ class ArchiveWriter:
         return pending.next if pending else 0
 
     def first_unwritten(self, topic: str, partition: int) -> int:
-        """The first offset that is in no file, though perhaps in memory."""
+        """The first offset that has rows in no file, though perhaps in memory; or the next to read."""
         pending = self._pending[topic, partition]
-        return pending.start if pending.records else pending.next
+        return pending.records[0].offset if pending.records else pending.next
 
     @property
     def full(self) -> bool:
@@ -219,10 +233,12 @@ class ArchiveWriter:
     def _note_positions(self) -> None:
         """After the files: they vouch for what lies before."""
         following: dict[str, dict[str, int]] = {topic: dict(known) for topic, known in self._noted.next.items()}
+        starts: dict[str, dict[str, int]] = {topic: dict(known) for topic, known in self._noted.start.items()}
         for pending in self._pending.values():
             first = self.first_unwritten(pending.topic, pending.partition)
             following.setdefault(pending.topic, {})[str(pending.partition)] = first
-        positions = Positions(following, self._noted.topic_ids)
+            starts.setdefault(pending.topic, {})[str(pending.partition)] = pending.start
+        positions = Positions(following, starts, self._noted.topic_ids)
         if positions != self._noted or not (self._folder / archive_files.POSITIONS).exists():
             archive_files.write_positions(self._folder, positions)
             self._noted = positions
@@ -241,16 +257,21 @@ class ArchiveWriter:
             self._days_over.discard(one)
 
     def _merge_some(self, topic: str, day: date, partition: int, *, day_over: bool) -> bool:
-        """Whether there was something to merge, and it is merged."""
+        """Whether there was something to merge, and it is merged, or no more tried."""
         files = [
-            each for each in archive_files.list_day(self._folder / DATASETS[topic], day) if each.partition == partition
-        ]
+            each for each in archive_files.list_day(self._folder / DATASETS[topic], day)
+            if each.partition == partition and each.path not in self._spoilt
+        ]  # fmt: skip
         chosen = archive_files.to_merge(archive_files.counting(files)[0], day_over=day_over)
         if not chosen:
             return False
         try:
             archive_files.merge(chosen)
-        except (OSError, pa.ArrowException) as error:  # a full disk, or a file spoilt on it: they go on as they are
+        except archive_files.SpoiltFile as error:
+            self._spoilt.add(error.path)
+            log.error("an archive file can't be read", error=str(error))
+            return True
+        except (OSError, pa.ArrowException) as error:  # a full disk: they go on as they are
             log.warning("archive files can't be merged", first=chosen[0].path.name, error=str(error))
             return False
         metrics.ARCHIVE_FILES.labels("merged").inc()

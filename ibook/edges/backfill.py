@@ -1,6 +1,6 @@
 """Tables of keys and instants, with the features of each row from the archive."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ibook.backfill import Wanted, states_at
 from ibook.clock import to_us
 from ibook.edges.archive import Archive
+from ibook.edges.archive_files import name_holes
 from ibook.edges.offline_rows import write_states
 from ibook.entities import ENTITIES, EntityName, EntityUpdate
 from ibook.errors import ConfigurationError
@@ -44,16 +45,19 @@ def read_keys(path: Path) -> pa.Table:
 def backfill(
     archive: Archive, keys: pa.Table, *, features: Collection[str] | None = None,
     staleness_us: NDArray[np.int64] | int = 0, write_offline: Settings | None = None,
+    say: Callable[[str], None] = lambda sentence: None,
 ) -> pa.Table:  # fmt: skip
     """The table with a column for each feature of its entities (or for each of `features`) as of its instants.
 
     An instant is a time, an ISO 8601 text or a number of microseconds; without a zone it is UTC. A row without a key
     has the features of an entity nothing is known of. `staleness_us` is how old the states are, one for all rows or
-    one for each. `write_offline` also adds the states to Feast's offline store. Raises ConfigurationError.
+    one for each. `write_offline` also adds the states to Feast's offline store. An archive that lacks something is
+    computed from all the same, and `say` is told. Raises ConfigurationError.
     """
     columns = {name: KEY_COLUMNS[name] for name in keys.column_names if name in KEY_COLUMNS}
     names = _chosen(columns.values(), features)
     as_of_us = instants_of(keys)
+    _warn(archive, say)
     seen_us = as_of_us - staleness_us
     rows: list[int] = []
     wanted: list[Wanted] = []
@@ -72,6 +76,17 @@ def backfill(
             found_values = values[entity][:, ENTITY_FEATURES[entity].names.index(name)]
             keys = keys.append_column(name, pa.array(found_values, pa.float64(), from_pandas=True))
     return keys
+
+
+def _warn(archive: Archive, say: Callable[[str], None]) -> None:
+    """Archives that were cut on purpose are common: one sentence."""
+    if found := archive.holes(ENTITY_UPDATES.name):
+        days = [each.until for each in found if each.until is not None]
+        end = f" ({max(days)})" if days else ""
+        say(
+            f"The archive lacks {name_holes(found, ENTITY_UPDATES.name)}: values whose windows begin before the end of "
+            f"that{end} may be too low."
+        )
 
 
 def _chosen(entities: Iterable[EntityName], features: Collection[str] | None) -> dict[EntityName, list[str]]:

@@ -5,6 +5,7 @@ yields to one that comes first; one that differs is replaced in a transaction th
 that is newer is left alone. Heartbeats are the workers' own: a store filled here without them stays `no_features`.
 """
 
+import fcntl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 
 from ibook.backfill import fold_log
 from ibook.edges.archive import archive_of
-from ibook.edges.archive_files import DATASETS, list_files
+from ibook.edges.archive_files import name_holes
 from ibook.edges.bulk import read_bulk, spans
 from ibook.edges.feast_config import ENTITY_KEY_VERSION, PROJECT
 from ibook.edges.feast_views import STATE_VIEWS
@@ -39,6 +40,8 @@ PUSH_SECONDS = 1.0
 """A state reaches the store so long after the changelog, at most."""
 LOOKS = 5
 """How often a row that differs is looked at again before it counts: workers push after they have logged."""
+LINGER_SECONDS = 5.0
+"""So long beyond their session, workers that were killed are members of their group."""
 STATES_CHANGELOG = CHANGELOGS[0].name
 FOLDING_GROUP = "entities-to-features"
 OFFSET_KEY_PREFIX = b"__faust"
@@ -230,9 +233,16 @@ def rebuild(
     """Fill, compare and move; how the live store compares in the end.
 
     `live`: the workers run. They fill a store that lost its rows by themselves, and are given the time for it. States
-    come from their changelog, or with `from_log` from the archive. Raises BrokerUnavailable, ConfigurationError,
-    FeatureUnavailable.
+    come from their changelog, or with `from_log` from the archive. Raises BrokerUnavailable, ConfigurationError (also
+    when another rebuild is at work), FeatureUnavailable.
     """
+    with _alone(settings):
+        return _rebuild(settings, live=live, from_log=from_log, database=database, say=say)
+
+
+def _rebuild(
+    settings: Settings, *, live: bool, from_log: bool, database: int | None, say: Callable[[str], None]
+) -> Comparison:
     store = OnlineStore(patient(settings))
     if live:
         _wait_for_workers(settings, store, say)
@@ -260,13 +270,19 @@ def give_to_workers(settings: Settings, *, live: bool) -> int:
     """Write the states that the archive gives into the workers' changelog; how many there were.
 
     Workers restore from there: the one way to correct what they know, or to give it windows that they never kept.
-    They must be stopped. What they have not acknowledged is delivered to them again, and recognised by its position.
-    Raises BrokerUnavailable, ConfigurationError.
+    They must be stopped, and still be when the states are folded. What they have not acknowledged is delivered to them
+    again, and recognised by its position. Raises BrokerUnavailable, ConfigurationError.
     """
-    if live and _members(settings):
-        raise ConfigurationError("The feature workers run: stop them first, and those who watch over them.")
+    with _alone(settings):
+        return _give_to_workers(settings, live=live)
+
+
+def _give_to_workers(settings: Settings, *, live: bool) -> int:
+    if live:
+        _refuse_members(settings, 0.0)
     states = _folded(settings, live=live)
     partitions = list_topics(settings)[STATES_CHANGELOG]
+    _refuse_members(settings, settings.session_timeout_seconds + LINGER_SECONDS)  # folding takes minutes
     return publish(producer(settings), (
         Outgoing(topic=STATES_CHANGELOG, key=f"{entity}:{name}".encode(), value=stored,
                  partition=partition_of(f"{entity}:{name}", partitions))
@@ -274,14 +290,37 @@ def give_to_workers(settings: Settings, *, live: bool) -> int:
     ))  # fmt: skip
 
 
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """Two rebuilds at once would take each other's states for the live ones, or empty them."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with (settings.data_dir / "rebuild.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigurationError(f"Another rebuild is at work on {settings.data_dir}.") from None
+        yield
+
+
+def _refuse_members(settings: Settings, patience_seconds: float) -> None:
+    """Raises ConfigurationError when workers run, and go on being members for so long."""
+    deadline = time.monotonic() + patience_seconds
+    while _members(settings):
+        if time.monotonic() >= deadline:
+            raise ConfigurationError("The feature workers run: stop them first, and those who watch over them.")
+        time.sleep(0.5)
+
+
 def _members(settings: Settings) -> int:
-    from confluent_kafka import KafkaException
+    from confluent_kafka import KafkaError, KafkaException
     from confluent_kafka.admin import AdminClient
 
     try:
         asked = AdminClient({"bootstrap.servers": settings.kafka_bootstrap}).describe_consumer_groups([FOLDING_GROUP])
         return len(asked[FOLDING_GROUP].result(ANSWER_SECONDS).members)
     except KafkaException as error:
+        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:  # nobody was ever in it
+            return 0
         raise BrokerUnavailable(f"Kafka does not tell who is in {FOLDING_GROUP}: {error}.") from error
 
 
@@ -297,13 +336,10 @@ def _wait_for_workers(settings: Settings, store: OnlineStore, say: Callable[[str
 def _folded(settings: Settings, *, live: bool) -> States:
     archived(settings, live=live)
     archive = archive_of(settings)
-    begins: dict[int, int] = {}
-    for file in list_files(settings.data_dir / "archive" / DATASETS[ENTITY_UPDATES.name]):
-        begins[file.partition] = min(file.first, begins.get(file.partition, file.first))
-    if any(begins.values()):
+    if found := archive.holes(ENTITY_UPDATES.name):
         raise ConfigurationError(
-            f"The archive begins at offsets {begins} of entity-updates, not at 0: states folded from it would lack "
-            "what was before. Rebuild from the changelog instead."
+            f"The archive lacks {name_holes(found, ENTITY_UPDATES.name)}, and states folded from it would lack them, "
+            "too: rebuild from the changelog instead."
         )
     return fold_log((logged.offset, logged.update) for logged in archive.updates())
 

@@ -250,6 +250,21 @@ def test_what_kafka_dropped_is_counted_and_the_rest_archived(
     offsets = {offset for _, offset, _ in archived(settings)}
     assert not offsets & set(range(known, known + 10))
     assert {key for key in archived(settings) if key[1] >= known} == set(logged_from(settings, known + 10))
+    assert [each[:3] for each in archive_of(settings).holes(UPDATES)] == [(0, known, known + 9)]
+
+
+def test_starts_without_rows_leave_nothing_out(settings: Settings) -> None:
+    client = producer(settings)
+    for seed in range(3):
+        for partition in range(settings.partitions):
+            client.produce(UPDATES, pack(EntityUpdates([], [Watermark(0, 1, 1)])), partition=partition)
+        assert client.flush(30) == 0
+        assert archive_to_the_end(settings) == 0
+        if seed == 1:
+            publish_updates(settings, 100, seed=seed)
+            assert archive_to_the_end(settings) > 0
+    assert archive_of(settings).holes(UPDATES) == []
+    assert archive_of(settings).next_offsets(UPDATES) == ends(settings, UPDATES)
 
 
 def logged_from(settings: Settings, offset: int) -> Counter[tuple[int, int, str]]:

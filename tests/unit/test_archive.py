@@ -6,17 +6,31 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from shutil import rmtree
+from typing import IO
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ibook import codec, metrics
-from ibook.edges import archive_files
+from ibook.edges import archive_files, rebuild
 from ibook.edges.archive import Archive
 from ibook.edges.archive_checks import failures_of, list_rejects, read_rejects
-from ibook.edges.archive_files import ArchiveFile, counting, file_path, list_files, merge, tidy, to_merge
+from ibook.edges.archive_files import (
+    ArchiveFile,
+    Hole,
+    counting,
+    file_path,
+    list_files,
+    merge,
+    name_holes,
+    tidy,
+    to_merge,
+)
 from ibook.edges.archive_schema import (
     ABOUT,
     DAY_MS,
@@ -28,8 +42,11 @@ from ibook.edges.archive_schema import (
     table_of,
 )
 from ibook.edges.archive_writer import ArchiveWriter, Limits
+from ibook.edges.backfill import backfill
 from ibook.entities import EntityUpdate, EntityUpdates, Fact, Watermark, pack, source_slot, update_of
+from ibook.errors import ConfigurationError
 from ibook.features import FEATURE_NAMES
+from ibook.settings import Settings
 from ibook.topics import ENTITY_UPDATES, FRAUD_EVIDENCE
 from tests.evidence import evidence_for
 from tests.traffic import purchase
@@ -141,9 +158,130 @@ def test_positions_never_pass_rows_that_are_only_in_memory(tmp_path: Path) -> No
     writing.take(2)
     writing.take(3, value=NOTHING)
     writing.passes(1.0)
-    assert archive_files.next_offsets(tmp_path, UPDATES) == {0: 0}
+    assert archive_files.next_offsets(tmp_path, UPDATES) == {0: 2}
     assert writing.writer.flush()
     assert archive_files.next_offsets(tmp_path, UPDATES) == {0: 4}
+
+
+def test_a_start_without_rows_leaves_no_gap_in_the_names(tmp_path: Path) -> None:
+    writing = Writing(tmp_path)
+    writing.take(*range(5), value=NOTHING)
+    writing.passes(11.0)
+    again = Writing(tmp_path)
+    assert again.writer.next_offset(UPDATES, 0) == 5
+    again.take(5)
+    assert again.writer.flush()
+    again.take(6, 7, value=NOTHING)
+    again.passes(11.0)
+    third = Writing(tmp_path)
+    third.take(8)
+    assert third.writer.flush()
+    assert third.files() == [(0, 5), (6, 8)]
+    assert Archive(tmp_path).holes(UPDATES) == []
+
+
+# --------------------------------------------------------------------------------------------------------------- holes
+def test_what_kafka_dropped_is_a_hole_also_after_restarts_without_rows(tmp_path: Path) -> None:
+    writing = Writing(tmp_path)
+    writing.take(0, 1)
+    assert writing.writer.flush()
+    writing.writer.begin(UPDATES, 0, 10, lost=True)
+    assert writing.writer.flush()
+    assert Archive(tmp_path).holes(UPDATES) == [Hole(0, 2, 9, None)]
+    again = Writing(tmp_path)
+    again.take(10, value=NOTHING)
+    again.take(11)
+    assert again.writer.flush()
+    assert again.files() == [(0, 1), (10, 11)]
+    assert Archive(tmp_path).holes(UPDATES) == [Hole(0, 2, 9, DAY)]
+
+
+def three_days(folder: Path) -> list[ArchiveFile]:
+    writing = Writing(folder)
+    for day in range(3):
+        writing.take(2 * day, 2 * day + 1, ms=MIDNIGHT_MS + day * DAY_MS)
+    assert writing.writer.flush()
+    return list_files(folder / "entity_updates")
+
+
+@pytest.mark.parametrize("deleted", range(3))
+def test_deleted_days_are_holes_and_stay_holes(tmp_path: Path, deleted: int) -> None:
+    files = three_days(tmp_path)
+    assert Archive(tmp_path).holes(UPDATES) == []
+    rmtree(files[deleted].path.parent)
+    behind = files[deleted + 1].day if deleted < 2 else None
+    assert Archive(tmp_path).holes(UPDATES) == [Hole(0, 2 * deleted, 2 * deleted + 1, behind)]
+    again = Writing(tmp_path)
+    again.take(6, ms=MIDNIGHT_MS + 3 * DAY_MS)
+    assert again.writer.flush()
+    assert [(each.first, each.last) for each in Archive(tmp_path).holes(UPDATES)] == [(2 * deleted, 2 * deleted + 1)]
+
+
+def test_a_partition_whose_days_are_all_deleted_is_a_hole(tmp_path: Path) -> None:
+    three_days(tmp_path)
+    rmtree(tmp_path / "entity_updates")
+    assert Archive(tmp_path).holes(UPDATES) == [Hole(0, 0, 5, None)]
+
+
+def test_rebuild_refuses_an_archive_with_a_hole_and_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rebuild, "archived", lambda settings, live: None)
+    settings = Settings(data_dir=tmp_path)
+    rmtree(three_days(tmp_path / "archive")[1].path.parent)
+    with pytest.raises(ConfigurationError, match=r"lacks offsets 2 to 3 of partition 0 of entity-updates, and"):
+        rebuild._folded(settings, live=False)
+
+
+def test_backfill_warns_of_a_hole_in_one_sentence_and_goes_on(tmp_path: Path) -> None:
+    told: list[str] = []
+    files = three_days(tmp_path)
+    keys = pa.table({"card_id": ["card-1"], "as_of": [NOW.isoformat()]})
+    whole = backfill(Archive(tmp_path), keys, features=["card_attempts_1h"], say=told.append)
+    assert (whole["card_attempts_1h"].to_pylist(), told) == ([6.0], [])
+    rmtree(files[1].path.parent)
+    cut_short = backfill(Archive(tmp_path), keys, features=["card_attempts_1h"], say=told.append)
+    assert cut_short["card_attempts_1h"].to_pylist() == [4.0]
+    assert told == [
+        "The archive lacks offsets 2 to 3 of partition 0 of entity-updates: values whose windows begin before the end "
+        "of that (2024-10-06) may be too low."
+    ]
+
+
+def test_many_holes_are_named_in_one_sentence() -> None:
+    found = [Hole(n, 1, 2, None) for n in range(6)]
+    assert name_holes(found, UPDATES) == (
+        "offsets 1 to 2 of partition 0, 1 to 2 of partition 1, 1 to 2 of partition 2, 1 to 2 of partition 3, "
+        "and 2 more stretches, of entity-updates"
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------- rebuild
+def test_workers_that_start_while_states_are_folded_get_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    members: list[int] = [0]
+
+    def folded(settings: Settings, *, live: bool) -> dict[object, bytes]:
+        members[0] = 1
+        return {}
+
+    monkeypatch.setattr(rebuild, "_members", lambda settings: members[0])
+    monkeypatch.setattr(rebuild, "_folded", folded)
+    monkeypatch.setattr(rebuild, "list_topics", lambda settings: {rebuild.STATES_CHANGELOG: 4})
+    monkeypatch.setattr(rebuild, "LINGER_SECONDS", -6.0)
+    settings = Settings(data_dir=tmp_path, session_timeout_seconds=6)
+    for live in (False, True):
+        members[0] = 0
+        with pytest.raises(ConfigurationError, match="The feature workers run"):
+            rebuild.give_to_workers(settings, live=live)
+
+
+def test_two_rebuilds_at_once_are_refused(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "data")
+    with rebuild._alone(settings):
+        with pytest.raises(ConfigurationError, match="Another rebuild is at work"):
+            rebuild.give_to_workers(settings, live=False)
+        with pytest.raises(ConfigurationError, match="Another rebuild is at work"):
+            rebuild.rebuild(settings, live=False)
+    with rebuild._alone(settings):
+        pass
 
 
 # ------------------------------------------------------------------------------------------------------------- trouble
@@ -326,6 +464,39 @@ def test_merging_keeps_rows_columns_and_order(tmp_path: Path) -> None:
     before = [row for file in files for row in pq.ParquetFile(file.path).read().to_pylist()]
     assert pq.ParquetFile(merge(files)).read().to_pylist() == before
     assert tidy(tmp_path / "entity_updates") == 0
+
+
+@pytest.mark.parametrize("spoil", [lambda whole: whole[: len(whole) // 2], lambda whole: spoilt_inside(whole)])
+def test_a_spoilt_file_is_told_once_and_stays_beside_what_is_merged(
+    tmp_path: Path, spoil: Callable[[bytes], bytes]
+) -> None:
+    writing = seven_of_eight(tmp_path)
+    path = list_files(tmp_path / "entity_updates")[3].path
+    path.write_bytes(spoil(path.read_bytes()))
+    with structlog.testing.capture_logs() as logs:
+        for offset in range(7, 30):
+            writing.take(offset)
+            writing.passes(3.0)
+            assert list(tmp_path.rglob("*.tmp")) == []
+    assert [each["event"] for each in logs if each["log_level"] != "info"] == ["an archive file can't be read"]
+    assert path.exists()
+    assert len(writing.files()) < 16, "the others are merged"
+    assert Archive(tmp_path).holes(UPDATES) == []
+
+
+def spoilt_inside(whole: bytes) -> bytes:
+    """The footer stays readable."""
+    return whole[:4] + bytes(len(whole) // 3) + whole[4 + len(whole) // 3 :]
+
+
+def test_nothing_half_written_stays_whatever_went_wrong(tmp_path: Path) -> None:
+    def fill(file: IO[bytes]) -> None:
+        file.write(b"half")
+        raise pa.ArrowInvalid("spoilt")
+
+    with pytest.raises(pa.ArrowInvalid):
+        archive_files.write_durably(tmp_path / "x", fill)
+    assert list(tmp_path.iterdir()) == []
 
 
 # ----------------------------------------------------------------------------------------------- rows and what they say
