@@ -40,6 +40,8 @@ PUSH_SECONDS = 1.0
 """A state reaches the store so long after the changelog, at most."""
 LOOKS = 5
 """How often a row that differs is looked at again before it counts: workers push after they have logged."""
+GROUP_SECONDS = 30.0
+"""Longest we wait for Kafka to say who is in a group: its coordinator may have to be elected first."""
 LINGER_SECONDS = 5.0
 """So long beyond their session, workers that were killed are members of their group."""
 STATES_CHANGELOG = CHANGELOGS[0].name
@@ -316,8 +318,11 @@ def _members(settings: Settings) -> int:
     from confluent_kafka.admin import AdminClient
 
     try:
-        asked = AdminClient({"bootstrap.servers": settings.kafka_bootstrap}).describe_consumer_groups([FOLDING_GROUP])
-        return len(asked[FOLDING_GROUP].result(ANSWER_SECONDS).members)
+        client = AdminClient({"bootstrap.servers": settings.kafka_bootstrap, "log_level": 0})  # kept until it answers
+        asked = client.describe_consumer_groups([FOLDING_GROUP], request_timeout=GROUP_SECONDS)
+        return len(asked[FOLDING_GROUP].result(GROUP_SECONDS + 1).members)
+    except TimeoutError as error:
+        raise BrokerUnavailable(f"Kafka does not tell who is in {FOLDING_GROUP}.") from error
     except KafkaException as error:
         if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:  # nobody was ever in it
             return 0
