@@ -29,6 +29,7 @@ from ibook.features import ENTITY_FEATURES
 from ibook.settings import Settings
 from ibook.states import state_in
 from infra.local.backends import local_parts
+from infra.local.state import mark_data_dir
 from streams.folding import Folding, StateCache
 from streams.push import PUSH_ROWS
 
@@ -64,6 +65,7 @@ class Figures:
 def measure(settings: Settings, *, purchases: int, states: int, seconds: float, seed: int) -> Figures:
     """All of it: the worker alone first, then the whole platform under load."""
     figures = Figures()
+    mark_data_dir(settings.data_dir)
     shutil.rmtree(settings.data_dir / "features", ignore_errors=True)
     alone = settings.model_copy(update={"data_dir": settings.data_dir / "features"})
     with local_parts(alone, alone.data_dir, backend="processes") as parts:

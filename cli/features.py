@@ -11,7 +11,6 @@ import typer
 
 from cli.settings import DataDir
 from ibook.errors import ConfigurationError
-from ibook.settings import load_settings
 
 if TYPE_CHECKING:
     from cli.kept import Reached
@@ -42,14 +41,14 @@ def parity(json_file: JsonFile = None, data_dir: DataDir = None) -> None:
 
 
 @contextmanager
-def _reached(data_dir: Path | None) -> "Iterator[Reached]":
+def _reached(data_dir: Path | None, *, with_redis: bool = False) -> "Iterator[Reached]":
     """The data to look at; an interruption stops what was started for it."""
     from cli.kept import kept_data
     from infra.local.processes import interrupt_on_signals
 
     interrupt_on_signals()
     try:
-        with kept_data(data_dir) as reached:
+        with kept_data(data_dir, with_redis=with_redis) as reached:
             yield reached
     except KeyboardInterrupt:
         _say("Stopped before its end; nothing is left running.")
@@ -138,30 +137,30 @@ def rebuild(
     Workers that run restore an emptied store by themselves: they are waited for, then checked. Exit code 1 when the
     store is not equal in the end. With --for-workers the states go into the workers' changelog instead, and they push
     them when they start.
+
+    Without a running platform Kafka is started on the kept data and an empty Redis beside it; the store is filled from
+    the changelog, compared with what the archive gives, and everything is stopped again.
     """
     from ibook.edges import rebuild as edge
 
     if for_workers and not from_log:
         raise ConfigurationError("The changelog is what the workers know: --for-workers needs --from-log.")
-    with _reached(data_dir) as reached:
+    with _reached(data_dir, with_redis=not for_workers) as reached:
         if for_workers:
             count = edge.give_to_workers(reached.settings, live=reached.live)
             _say(f"{count:,} states are in the changelog: start the workers, and empty Redis if it runs.")
             return
-        _check_redis(reached)
+        if reached.own_redis:
+            _say("No platform runs: an empty Redis of our own is filled from the kept data.")
         done = edge.rebuild(reached.settings, live=reached.live, from_log=from_log, database=database, say=_say)
+        if reached.own_redis and done.is_equal and not from_log:
+            _say("And compared with what the archive gives:")
+            done = edge.rebuild(reached.settings, live=False, from_log=True, database=database, say=_say)
     if not done.is_equal:
         for entity, name in [*done.missing, *done.differing][:10]:
             _say(f"  {entity} {name} {'is missing' if (entity, name) in done.missing else 'differs'}.")
         raise typer.Exit(DISAGREES)
     _say("The online store is whole.")
-
-
-def _check_redis(reached: "Reached") -> None:
-    if not reached.live and "redis_url" not in load_settings().model_fields_set:
-        raise ConfigurationError(
-            "No platform runs, and its Redis keeps nothing on disk: `ibook up` fills it, or name one (IBOOK_REDIS_URL)."
-        )
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """The data a command looks at: of a platform that runs, or kept by one that has stopped."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,16 +17,20 @@ class Reached(NamedTuple):
 
     settings: "Settings"
     live: bool
+    own_redis: bool = False
+    """Whether Redis was started for the command, empty."""
 
 
 @contextmanager
-def kept_data(data_dir: Path | None) -> Iterator[Reached]:
+def kept_data(data_dir: Path | None, *, with_redis: bool = False) -> Iterator[Reached]:
     """The platform that runs on the folder, or its demo's; else the data kept there last, with a Kafka of its own.
 
-    With IBOOK_KAFKA_BOOTSTRAP set, that cluster. Kafka is stopped again at the end. Raises ConfigurationError when
-    there is no data.
+    With IBOOK_KAFKA_BOOTSTRAP set, that cluster. With `with_redis` a Redis is started too, unless the settings name
+    one: the platform's own keeps nothing on disk. All is stopped again at the end. Raises ConfigurationError when there
+    is no data.
     """
     from infra.local.kafka import LocalKafka
+    from infra.local.redis import LocalRedis
     from infra.local.state import exclusive, running_state
 
     base = settings_for(data_dir)
@@ -39,14 +43,16 @@ def kept_data(data_dir: Path | None) -> Iterator[Reached]:
         yield Reached(base, live=True)
         return
     folder = _kept_last(folders)
-    with exclusive(folder):
+    with exclusive(folder), ExitStack() as stack:
         kafka = LocalKafka(folder)
-        child = kafka.start()
-        try:
-            addresses = {"data_dir": folder, "kafka_bootstrap": kafka.bootstrap}
-            yield Reached(base.model_copy(update=addresses), live=False)
-        finally:
-            child.stop()
+        stack.callback(kafka.start().stop)
+        addresses = {"data_dir": folder, "kafka_bootstrap": kafka.bootstrap}
+        own_redis = with_redis and "redis_url" not in base.model_fields_set
+        if own_redis:
+            redis = LocalRedis(folder)
+            stack.callback(redis.start().stop)
+            addresses["redis_url"] = redis.url
+        yield Reached(base.model_copy(update=addresses), live=False, own_redis=own_redis)
 
 
 def _kept_last(folders: tuple[Path, ...]) -> Path:

@@ -75,6 +75,15 @@ def test_parity_can_be_asked_for_again_when_nothing_runs(ran: Ran) -> None:
     assert again["values_checked"] == after["values_checked"]  # type: ignore[index]
 
 
+def test_an_emptied_store_is_filled_from_the_kept_data_when_nothing_runs(ran: Ran) -> None:
+    _, folder, *_ = ran
+    command = [sys.executable, "-m", "cli.main", "features", "rebuild", "--data-dir", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("The online store is whole.\n")
+    assert " states from the archive" in done.stdout
+
+
 def test_prices_were_quoted_and_tickets_sold(ran: Ran) -> None:
     _, report, _ = ran
     assert report["quotes"] > report["sales"] > 0  # type: ignore[operator]
