@@ -76,7 +76,7 @@ def test_parity_can_be_asked_for_again_when_nothing_runs(ran: Ran) -> None:
 
 
 def test_an_emptied_store_is_filled_from_the_kept_data_when_nothing_runs(ran: Ran) -> None:
-    _, folder, *_ = ran
+    *_, folder = ran
     command = [sys.executable, "-m", "cli.main", "features", "rebuild", "--data-dir", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
