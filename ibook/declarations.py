@@ -159,7 +159,7 @@ class EntityFeatures:
         for feature in declared:
             if feature.kind != "first_age":
                 for name, window in zip(feature.names(), feature.windows_s or (LIFETIME,), strict=True):
-                    slots[window].add(self._slot(feature, self.names.index(name), window), feature.kind)
+                    slots[window].add(self._slot(feature, self.names.index(name), window))
         return Pass(delay_s, slots)
 
     def _slot(self, feature: Feature, place: int, window_s: int) -> "Slot":
@@ -168,7 +168,7 @@ class EntityFeatures:
         span_s = window_s + feature.delay_s
         span_s = 0 if feature.kind == "last_age" else span_s + self.resolution.hop_of(span_s)
         of_distinct = feature.kind == "ratio" and (feature.field or feature.of_field)
-        finish = distinct_ratio if of_distinct else FINISH[feature.kind]
+        finish = distinct_ratio if of_distinct else FINISH.get(feature.kind)
         return Slot(place, finish, tuple(self._indexes(feature)), span_s * SECOND)
 
     # ------------------------------------------------------------------------------------------------ computing
@@ -224,8 +224,8 @@ class EntityFeatures:
         for place, index in slots.numbers:
             if index in numbers:
                 values[place] = float(numbers[index])
-        for slot in slots.others:
-            values[slot.place] = slot.finish(sums, slot.indexes, as_of_us)
+        for place, finish, indexes in slots.others:
+            values[place] = finish(sums, indexes, as_of_us)
         if state.since_us:
             for slot in slots.all:
                 if not slot.is_complete(state, as_of_us):
@@ -249,7 +249,8 @@ class Slot:
     """One feature of a vector: where it goes, and how it is finished."""
 
     place: int
-    finish: Finish
+    finish: Finish | None
+    """None for what the tiles add up to."""
     indexes: tuple[int, ...]
     span_us: int
     """From the oldest tile of its window to the instant; 0 when it need not be complete: the latest is known."""
@@ -266,16 +267,17 @@ class Slots:
 
     numbers: list[tuple[int, int]]
     """Place and measure index."""
-    others: list[Slot]
+    others: list[tuple[int, Finish, tuple[int, ...]]]
+    """Place, how it is finished, and from which measures."""
     all: list[Slot] = field(default_factory=list)
 
-    def add(self, slot: Slot, kind: Kind) -> None:
+    def add(self, slot: Slot) -> None:
         """One more feature."""
         self.all.append(slot)
-        if kind in ("count", "sum", "max", "min"):
+        if slot.finish is None:
             self.numbers.append((slot.place, slot.indexes[0]))
         else:
-            self.others.append(slot)
+            self.others.append((slot.place, slot.finish, slot.indexes))
 
 
 NO_SLOTS = Slots([], [])

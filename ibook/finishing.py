@@ -95,15 +95,6 @@ Finish = Callable[[Sums, Sequence[int], int], float]
 """Sums of the window, indexes of the measures, instant in microseconds -> the number."""
 
 
-def _number(sums: Sums, indexes: Sequence[int], as_of_us: int) -> float:
-    return float(sums.numbers.get(indexes[0], 0))
-
-
-def _extreme(sums: Sums, indexes: Sequence[int], as_of_us: int) -> float:
-    value = sums.numbers.get(indexes[0])
-    return NAN if value is None else float(value)
-
-
 def _distinct(sums: Sums, indexes: Sequence[int], as_of_us: int) -> float:
     return float(sums.distinct(indexes[0]))
 
@@ -155,7 +146,7 @@ def _z_score(sums: Sums, indexes: Sequence[int], as_of_us: int) -> float:
 
 
 FINISH: Mapping[Kind, Finish] = {
-    "count": _number, "sum": _number, "max": _extreme, "min": _extreme, "mean": _mean, "distinct": _distinct,
-    "ratio": _mean, "last_age": _last_age, "last": _last, "decayed_mean": _decayed_mean, "z_score": _z_score,
+    "mean": _mean, "distinct": _distinct, "ratio": _mean, "last_age": _last_age, "last": _last,
+    "decayed_mean": _decayed_mean, "z_score": _z_score,
 }  # fmt: skip
-"""How each kind is finished; a first age needs no window."""
+"""How each kind is finished. Counts, sums and extremes are what the tiles add up to; a first age needs no window."""

@@ -106,9 +106,9 @@ class Layout:
                 self._age(state)
         second = us // SECOND
         level = self.first_level if second >= self._cutoffs(state)[0] else self._level_for(state, second)
-        start = second // self.hops_s[level] * self.hops_s[level] if level < self._life_level else 0
         if level > self._latest_level[kind]:
             return False
+        start = second // self.hops_s[level] * self.hops_s[level] if level < self._life_level else 0
         tile = self._find_or_insert(state.tiles, start, level)
         numbers = tile.numbers
         for index, measure, max_level in measures:
@@ -152,7 +152,7 @@ class Layout:
         for level, cutoff in enumerate(self._cutoffs(state)):
             if second >= cutoff:
                 return max(level, self.first_level)
-        return len(self.resolution.hops_s)
+        return self._life_level
 
     def _age(self, state: WindowState) -> None:
         """Move tiles that are older than their level's horizon to the next level, or out."""
