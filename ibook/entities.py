@@ -25,7 +25,20 @@ MAX_PARTITIONS = 1024
 FUTURE_TOLERANCE_US = 5 * 60 * 1_000_000
 """How far ahead of the broker's clock a message may claim to have happened."""
 
-Source = m.TicketActivity | m.PurchaseRequested | m.PaymentOutcome | m.FraudLabel | m.InventoryChanged | m.PastScore
+
+class PastScore(m.Message, frozen=True, kw_only=True, tag="verdict_evidence.v1"):
+    """What the features read of a `VerdictEvidence`: whose purchase got which score."""
+
+    class Buyer(Struct, frozen=True, kw_only=True):
+        """The purchase, as far as it is looked at."""
+
+        user_id: m.Id
+
+    purchase: Buyer | None
+    score: float | None
+
+
+Source = m.TicketActivity | m.PurchaseRequested | m.PaymentOutcome | m.FraudLabel | m.InventoryChanged | PastScore
 
 ROUTES: Mapping[str, tuple[EntityName, ...]] = {
     "purchase": ENTITIES,
@@ -123,7 +136,7 @@ def source_of(slot: int) -> tuple[str, int]:
 
 def source_message(topic: str) -> Any:
     """The type that the features decode a source topic's values to."""
-    return m.PastScore if topic == FRAUD_EVIDENCE.name else BY_NAME[topic].message
+    return PastScore if topic == FRAUD_EVIDENCE.name else BY_NAME[topic].message
 
 
 def is_future(message: m.Message, broker_us: int) -> bool:
@@ -171,7 +184,7 @@ _ID_FIELDS = {
 
 
 def _ids(message: Source) -> dict[str, str]:
-    if isinstance(message, m.PastScore):
+    if isinstance(message, PastScore):
         return {"user": message.purchase.user_id} if message.purchase else {}
     ids = {name: value for name, field in _ID_FIELDS.items() if (value := getattr(message, field, None)) is not None}
     subnet = subnet_of(ids["ip"]) if "ip" in ids else None
@@ -209,7 +222,7 @@ def _kind_and_numbers(message: Source) -> tuple[str, dict[str, int]]:
             return _CHANGE_KINDS[message.change], {}
         case m.TicketsTransferred():
             return "transfer", {"n_tickets": message.n_tickets}
-        case m.PastScore():
+        case PastScore():
             if message.score is None:
                 return "not_scored", {}
             return "scored", {"score_ppm": round(message.score * 1_000_000)}

@@ -218,18 +218,6 @@ class StatePosition(Struct, frozen=True, kw_only=True):
     """What the verdict worker folded on top: (topic, partition, first offset, last offset, how many)."""
 
 
-class PastScore(Message, frozen=True, kw_only=True, tag="verdict_evidence.v1"):
-    """What the features read of a `VerdictEvidence`: whose purchase got which score."""
-
-    class Buyer(Struct, frozen=True, kw_only=True):
-        """The purchase, as far as it is looked at."""
-
-        user_id: Id
-
-    purchase: Buyer | None
-    score: float | None
-
-
 class ReasonCode(Struct, frozen=True, kw_only=True):
     """Why a purchase was not approved: a feature or a rule, and how much it weighed (log-odds; 0 for a rule)."""
 

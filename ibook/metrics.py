@@ -8,7 +8,9 @@ VERDICTS = Counter("ibook_fraud_verdicts_total", "Verdicts published.", ["action
 VERDICT_SECONDS = Histogram(
     "ibook_fraud_verdict_seconds", "Broker time of a purchase to its acknowledged verdict.", buckets=LATENCY_BUCKETS
 )
-BATCH_SIZE = Histogram("ibook_fraud_batch_purchases", "Purchases per verdict batch.", buckets=(1, 2, 4, 8, 16, 32, 64))
+BATCH_SIZE = Histogram(
+    "ibook_fraud_batch_purchases", "Purchases per verdict batch.", buckets=(1, 2, 4, 8, 16, 32, 64, 128)
+)
 DUPLICATES = Counter("ibook_fraud_duplicate_purchases_total", "Purchases skipped because they were answered before.")
 CONFLICTS = Counter("ibook_fraud_conflicting_purchases_total", "A known transaction id with another payload.")
 UNANSWERED = Gauge(

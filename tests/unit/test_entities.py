@@ -7,7 +7,7 @@ import pytest
 
 from ibook import messages as m
 from ibook.clock import to_us
-from ibook.entities import EntityUpdates, Watermark, is_future, pack, subnet_of, unpack, update_of
+from ibook.entities import EntityUpdates, PastScore, Watermark, is_future, pack, subnet_of, unpack, update_of
 from ibook.errors import InvalidMessage
 from tests.traffic import purchase
 
@@ -40,7 +40,7 @@ def test_inventory_touches_its_event_and_promoter() -> None:
 
 @pytest.mark.parametrize("score", [0.125, None])
 def test_a_past_score_is_of_its_buyer_and_nothing_without_one(score: float | None) -> None:
-    message = m.PastScore(message_id="e", occurred_at=NOW, purchase=m.PastScore.Buyer(user_id="u"), score=score)
+    message = PastScore(message_id="e", occurred_at=NOW, purchase=PastScore.Buyer(user_id="u"), score=score)
     update = update_of(message, 0, 0, 0)
     expected: tuple[list[str], dict[str, int]] = (["user"], {"score_ppm": 125_000}) if score else ([], {})
     assert (update.entities, update.fact.numbers) == expected
