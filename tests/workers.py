@@ -4,8 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from ibook.settings import Settings
@@ -70,6 +72,22 @@ class WorkerProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             raise
+
+
+@contextmanager
+def running_workers(settings: Settings, names: Sequence[str]) -> Iterator[dict[str, WorkerProcess]]:
+    """Workers started together, by name; killed at the end."""
+    running = {name: WorkerProcess(name, settings) for name in names}
+    threads = [threading.Thread(target=worker.start) for worker in running.values()]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        yield running
+    finally:
+        for worker in running.values():
+            worker.kill()
 
 
 def wait_until(holds: Callable[[], bool], seconds: float, what: str) -> None:

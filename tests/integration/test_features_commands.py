@@ -4,7 +4,6 @@ import csv
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,7 +31,7 @@ from ibook.settings import Settings
 from ibook.states import decode_stored, encode_state, encode_stored
 from ibook.topics import ENTITY_UPDATES
 from tests.traffic import missing, publish, purchases, verdicts
-from tests.workers import WorkerProcess, environment, wait_until
+from tests.workers import WorkerProcess, environment, running_workers, wait_until
 
 pytestmark = pytest.mark.timeout(240)
 NAMES = ("activity-to-entities", "entities-to-features", "purchases-to-verdicts", "updates-to-archive")
@@ -47,15 +46,8 @@ def settings(shared_platform_settings: Settings) -> Settings:
 
 @pytest.fixture(scope="module")
 def workers(settings: Settings) -> Iterator[Workers]:
-    running = {name: WorkerProcess(name, settings) for name in NAMES}
-    threads = [threading.Thread(target=worker.start) for worker in running.values()]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    yield running
-    for worker in running.values():
-        worker.kill()
+    with running_workers(settings, NAMES) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from ibook.settings import Settings
 from ibook.states import StoredState, encode_state
 from ibook.topics import TICKET_PURCHASES
 from tests.traffic import conflicting, missing, publish, publish_at, purchase, purchases, read_all, verdicts
-from tests.workers import WorkerProcess, environment, wait_until
+from tests.workers import WorkerProcess, environment, running_workers, wait_until
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -35,15 +35,8 @@ NAMES = ("activity-to-entities", "entities-to-features", "purchases-to-verdicts"
 @pytest.fixture(scope="module")
 def workers(shared_platform_settings: Settings) -> Iterator[Workers]:
     """The three workers of the verdict path."""
-    running = {name: WorkerProcess(name, shared_platform_settings) for name in NAMES}
-    threads = [threading.Thread(target=worker.start) for worker in running.values()]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    yield running
-    for worker in running.values():
-        worker.kill()
+    with running_workers(shared_platform_settings, NAMES) as running:
+        yield running
 
 
 def evidence(settings: Settings) -> dict[str, m.VerdictEvidence]:
