@@ -154,8 +154,7 @@ def fold_log(updates: Iterable[tuple[int, EntityUpdate]]) -> Mapping[EntityKey, 
             found = batch.get(key)
             if found is None:
                 found = batch[key] = _stored(stored.get(key), entity)
-            found.state.updates_offset = max(found.state.updates_offset, offset)
-            ENTITY_FEATURES[entity].layout.fold_stored(found, update)
+            ENTITY_FEATURES[entity].layout.fold_stored(found, update, offset)
         if count % BATCH == 0:
             stored.update((key, encode_stored(found)) for key, found in batch.items())
             batch.clear()

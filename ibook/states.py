@@ -40,7 +40,7 @@ class WindowState(Struct, array_like=True, gc=False):
     latest_us: int = 0
     """Latest event time folded."""
     updates_offset: int = -1
-    """Offset in `entity-updates` up to which this state is the fold."""
+    """Offset in `entity-updates` of the newest record that changed this state: it is the fold up to there."""
     positions: dict[int, int] = {}
     """Source slot -> last folded offset."""
     first_us: dict[int, int] = {}

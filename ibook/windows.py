@@ -64,11 +64,16 @@ class Layout:
         )  # fmt: skip
 
     # --------------------------------------------------------------------------------------------------- folding
-    def fold_stored(self, stored: StoredState, update: EntityUpdate) -> FoldResult:
-        """Fold an update in place unless it was seen: at this position, or as a message the shop sent twice."""
+    def fold_stored(self, stored: StoredState, update: EntityUpdate, updates_offset: int = -1) -> FoldResult:
+        """Fold an update in place unless it was seen: at this position, or as a message the shop sent twice.
+
+        `updates_offset` is that of its record in `entity-updates`. A redelivered update leaves every byte as it was:
+        the online store drops a row whose stamp it knows, so a state may not change without a newer one.
+        """
         state = stored.state
         if update.offset <= state.positions.get(update.source, -1):
             return "redelivered"
+        state.updates_offset = max(state.updates_offset, updates_offset)
         known = hash64(f"{update.fact.kind}:{update.fact.message_id}")  # one id for each kind
         if known in stored.recent:
             self.skip(state, update)

@@ -68,10 +68,7 @@ class Folding:
                 stored = stored_of.get(key)
                 if stored is None:
                     stored = stored_of[key] = self._load(key)
-                state = stored.state
-                if offset > state.updates_offset:
-                    state.updates_offset = offset
-                result = ENTITY_FEATURES[entity].layout.fold_stored(stored, update)
+                result = ENTITY_FEATURES[entity].layout.fold_stored(stored, update, offset)
                 results[entity, result] += 1
                 if result == "folded" and fact.occurred_us > occurred.get(key, 0):
                     occurred[key] = fact.occurred_us

@@ -49,8 +49,7 @@ def folded(settings: Settings) -> States:
             for entity in update.entities:
                 layout = ENTITY_FEATURES[entity].layout
                 stored = states.setdefault((entity, update.fact.ids[entity]), StoredState(layout.empty(), []))
-                stored.state.updates_offset = offset
-                layout.fold_stored(stored, update)
+                layout.fold_stored(stored, update, offset)
     return states
 
 
@@ -67,9 +66,9 @@ def unaccounted(settings: Settings) -> tuple[int, int]:
     return len(wanted - found), len(found - wanted)
 
 
-def differing_online(store: OnlineStore, states: States) -> list[tuple[str, str]]:
+def differing_online(store: OnlineStore, states: States) -> list[tuple[EntityName, str]]:
     """Entities whose row in the online store is not their fold."""
-    differing: list[tuple[str, str]] = []
+    differing: list[tuple[EntityName, str]] = []
     for entity in ENTITIES:
         keys = [key for name, key in states if name == entity]
         rows = store.read_states({entity: keys})[entity]

@@ -90,12 +90,12 @@ def running_workers(settings: Settings, names: Sequence[str]) -> Iterator[dict[s
             worker.kill()
 
 
-def wait_until(holds: Callable[[], bool], seconds: float, what: str) -> None:
-    """Wait for an effect; fail when it does not come."""
+def wait_until(holds: Callable[[], bool], seconds: float, what: str | Callable[[], str]) -> None:
+    """Wait for an effect; fail when it does not come, and say `what` was waited for."""
     deadline = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited {seconds} s for {what}")
+            raise AssertionError(f"waited {seconds} s for {what if isinstance(what, str) else what()}")
         time.sleep(0.02)
 
 

@@ -16,8 +16,10 @@ from ibook.edges.lag import features_behind, lag_of_groups
 from ibook.edges.online_store import OnlineStore
 from ibook.errors import FeatureUnavailable
 from ibook.settings import Settings
+from ibook.states import decode_state
 from infra.local.redis import LocalRedis
 from tests.feature_log import (
+    States,
     changelog,
     differing_online,
     expected_table,
@@ -115,8 +117,17 @@ def assert_whole(settings: Settings, store: OnlineStore, *workers: WorkerProcess
         raise AssertionError("\n".join([str(error), *facts, *(log_of(worker.log) for worker in workers)])) from error
     states = folded(settings)
     assert unaccounted(settings) == (0, 0)
-    wait_until(lambda: not differing_online(store, states), 10, "every state online to be the fold of the log")
+    wait_until(lambda: not differing_online(store, states), 10, lambda: _differences(store, states))
     assert changelog(settings) == expected_table(states)
+
+
+def _differences(store: OnlineStore, states: States) -> str:
+    """What to say when the store is not the fold of the log: the first few rows, as they are and should be."""
+    said = ["every state online to be the fold of the log"]
+    for entity, key in differing_online(store, states)[:3]:
+        row = store.read_states({entity: [key]})[entity][0]
+        said += [f"{entity} {key}", f"  {decode_state(row) if row else None}", f"  {states[entity, key].state}"]
+    return "\n".join(said)
 
 
 def _behind(settings: Settings, store: OnlineStore) -> int | None:

@@ -332,8 +332,7 @@ def test_folding_with_a_warm_cache_gives_the_same_rows_as_without() -> None:
     layout = ENTITY_FEATURES["event"].layout
     for number, update in enumerate(updates):
         stored = expected.setdefault(f"event:{update.fact.ids['event']}".encode(), StoredState(layout.empty(), []))
-        stored.state.updates_offset = number // 20 * 20
-        layout.fold_stored(stored, update)
+        layout.fold_stored(stored, update, number // 20 * 20)
     assert rows[0] == rows[1]
     assert {key: rows[0][key] for key in expected} == {key: encode_stored(value) for key, value in expected.items()}
 
