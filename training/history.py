@@ -12,8 +12,8 @@ from pathlib import Path
 
 from ibook.codec import decode
 from ibook.errors import ConfigurationError, InvalidMessage
+from ibook.replay import Recorded
 from ibook.topics import FEATURE_SOURCES, TICKET_PURCHASES, Topic
-from training.dataset import Recorded
 
 
 def read_history(folder: Path) -> list[Recorded]:

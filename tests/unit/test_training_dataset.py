@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from ibook.clock import to_us
 from ibook.features import FEATURE_NAMES
+from ibook.labels import labels_as_of, settled_as_of, target_of
 from ibook.messages import FraudLabel, PaymentOutcome, PurchaseRequested
+from ibook.replay import Recorded, replay
 from simulator.history import generate
-from training.dataset import Frame, Recorded, frame_of, replay, split_in_time
-from training.labels import labels_as_of, settled_as_of, target_of
+from training.dataset import Frame, frame_of, split_in_time
 
 END = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
