@@ -75,10 +75,3 @@ def offset_of(heartbeats: Sequence[Heartbeat | None], source: int) -> int:
     """The offset of a source that every heartbeat has reached; -1 when one does not know it."""
     positions: list[Mapping[int, int]] = [each.positions if each else {} for each in heartbeats]
     return min((each.get(source, -1) for each in positions), default=-1)
-
-
-def went_back(before: Heartbeat | None, after: Heartbeat | None) -> bool:
-    """Whether the store lost rows between two readings of a partition's heartbeat: it is gone, or an older one."""
-    if before is None:
-        return False
-    return after is None or after.updates_offset < before.updates_offset

@@ -12,7 +12,7 @@ from ibook.clock import Clock, to_us
 from ibook.edges.online_store import OnlineStore
 from ibook.entities import EntityName
 from ibook.errors import FeatureUnavailable
-from ibook.heartbeat import Heartbeat, decode_heartbeat, oldest, went_back
+from ibook.heartbeat import Heartbeat, decode_heartbeat, oldest
 
 log = structlog.get_logger()
 
@@ -73,15 +73,9 @@ class FeatureReader:
         return True
 
     def _read(self, keys: Mapping[EntityName, Sequence[str]]) -> Reading:
-        """The heartbeats read before the states vouch for them; those read after tell that none were lost between."""
-        before = self._heartbeats()
-        states = self._store.read_states(keys)
-        if any(states.values()) and any(map(went_back, before, self._heartbeats())):
-            raise FeatureUnavailable("the online store lost rows while they were read")
-        return Reading(states, before)
-
-    def _heartbeats(self) -> list[Heartbeat | None]:
-        return [_heartbeat(row) for row in self._store.read_heartbeats(self._partitions)]
+        """States and the heartbeats that vouch for them, of one instant: no row can be lost in between."""
+        states, heartbeats = self._store.read(keys, self._partitions)
+        return Reading(states, [_heartbeat(row) for row in heartbeats])
 
 
 def _heartbeat(row: bytes | None) -> Heartbeat | None:

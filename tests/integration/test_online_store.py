@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from ibook.edges.feast_apply import apply_feature_repo, repo_folder
 from ibook.edges.feast_config import yaml_path
 from ibook.edges.feast_import import import_feast
 from ibook.edges.feast_on_demand import EVENT_HISTORY, USER_BEHAVIOR
+from ibook.edges.feast_views import STATE_VIEWS
 from ibook.edges.online_store import OnlineStore
 from ibook.entities import ENTITIES, EntityName
 from ibook.errors import FeatureUnavailable
@@ -108,6 +110,46 @@ def test_a_flushed_redis_reads_as_nothing(store: OnlineStore, settings: Settings
 def test_a_closed_store_opens_again(store: OnlineStore) -> None:
     store.close()
     assert store.read_heartbeats(1) == [None]
+
+
+def test_states_and_heartbeats_are_of_one_instant(store: OnlineStore, settings: Settings) -> None:
+    """A state is written before the heartbeat that vouches for it, and the store is emptied now and then."""
+    done = threading.Event()
+
+    def write() -> None:
+        writer = OnlineStore(settings)
+        with Redis.from_url(settings.redis_url) as client:
+            for number in range(1, 400):
+                writer.write_states("card", [("instant", b"%d" % number, number)])
+                writer.write_heartbeat(0, b"%d" % number, number)
+                if number % 3 == 0:
+                    client.flushall()
+        done.set()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    seen = 0
+    while not done.is_set():
+        states, (beat,) = store.read({"card": ["instant"]}, 1)
+        if beat is not None:
+            seen += 1
+            assert int(states["card"][0] or 0) >= int(beat)
+    thread.join()
+    assert seen
+
+
+def test_rows_are_found_where_feasts_own_reads_look_for_them(store: OnlineStore) -> None:
+    from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+    from feast.protos.feast.types.Value_pb2 import Value
+
+    for entity in ENTITIES:
+        store.write_states(entity, [("here", entity.encode(), NOW_US)])
+    for entity, view in STATE_VIEWS.items():
+        keys = [EntityKey(join_keys=[view.join_key], entity_values=[Value(string_val=key)]) for key in ("here", "not")]
+        found = store._provider.online_read(store._config, store._views[view.name], keys)
+        (column,) = view.columns
+        by_feast = [row[column].bytes_val or None if row else None for _, row in found]
+        assert by_feast == store.read_states({entity: ["here", "not"]})[entity] == [entity.encode(), None]
 
 
 # ------------------------------------------------------------------------------------------------------------- outages

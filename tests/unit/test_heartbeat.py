@@ -11,7 +11,6 @@ from ibook.heartbeat import (
     expected_sources,
     offset_of,
     oldest,
-    went_back,
 )
 from ibook.topics import FEATURE_SOURCES
 
@@ -53,16 +52,6 @@ def test_the_same_marks_at_another_offset_are_another_heartbeat() -> None:
     assert first is not None
     assert second is not None
     assert encode_heartbeat(first) != encode_heartbeat(second)
-
-
-def test_a_heartbeat_that_is_gone_or_older_tells_of_lost_rows() -> None:
-    earlier, later = Heartbeat(5, {}, 1), Heartbeat(5, {}, 2)
-    assert went_back(earlier, None)
-    assert went_back(later, earlier)
-    assert not went_back(earlier, earlier)
-    assert not went_back(earlier, later)
-    assert not went_back(None, earlier)
-    assert not went_back(None, None)
 
 
 def test_a_missing_row_means_the_store_is_not_whole() -> None:
