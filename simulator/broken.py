@@ -1,4 +1,4 @@
-"""Messages that nobody can read, for demonstrations and tests of dead letters."""
+"""Messages that nobody can read, for demonstrations and tests of dead letters, and for degraded runs."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from ibook import codec, topics
-from ibook.messages import EventViewed, PurchaseRequested
+from ibook.messages import EventViewed, Message, PurchaseRequested
 from simulator.ids import Ids
 
 Sample = tuple[str, str, bytes, str]
@@ -31,6 +31,14 @@ def samples(seed: int) -> list[Sample]:
         (topics.PAYMENT_OUTCOMES.name, ids.next(), b"", "empty payload"),
         (topics.FRAUD_LABELS.name, ids.next(), b"[1, 2, 3]", "not an object"),
     ]
+
+
+def damaged(message: Message, rng: Random, message_id: str, transaction_id: str) -> bytes:
+    """A copy of any message under other ids, in one of the ways that `codec.decode` refuses."""
+    fields = {**_fields(message), "message_id": message_id}
+    if "transaction_id" in fields:
+        fields["transaction_id"] = transaction_id
+    return rng.choice(_DAMAGES)(fields)
 
 
 def _purchase(rng: Random, ids: Ids) -> PurchaseRequested:
@@ -73,3 +81,12 @@ _WAYS: dict[str, Callable[[Fields], bytes]] = {
     "unknown tag": lambda fields: _with(fields, "type", "purchase_requested.v99"),
     "oversize": lambda fields: _with(fields, "note", "x" * 100_000),
 }
+_DAMAGES: tuple[Callable[[Fields], bytes], ...] = (
+    lambda fields: msgspec.json.encode(fields)[:-25],
+    lambda fields: msgspec.json.encode(fields).replace(b'"type"', b'"ty\xff\xfe"'),
+    lambda fields: _with(fields, "occurred_at", 12.5),
+    lambda fields: _with(fields, "occurred_at", str(fields["occurred_at"]).rstrip("Z")),
+    lambda fields: _with(fields, "type", f"{fields['type']}9"),
+    lambda fields: _without(fields, "message_id"),
+    lambda fields: b"",
+)
