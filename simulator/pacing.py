@@ -87,8 +87,8 @@ class Crowd:
         self, engine: Engine, slots: Iterator[int], *, per_second: float, opens_us: int, punctual: bool
     ) -> None:
         self._engine, self._slots, self._opens_us = engine, slots, opens_us
-        self._per_second, self._punctual = per_second, punctual
-        self._wanted = max(3.0, per_second + 3 * sqrt(per_second)) if punctual else 0.0
+        self._punctual = punctual
+        self.expect(per_second)
         self._queue: deque[Resume] = deque()
         self._seen = _Experience()
         self._error = 0.0
@@ -112,6 +112,11 @@ class Crowd:
             self._queue.pop()
         self._schedule += 1
         self._next_slot()
+
+    def expect(self, per_second: float) -> None:
+        """Payments are due at this rate from now on, about; as many visitors are on their way soon."""
+        self._per_second = per_second
+        self._wanted = max(3.0, per_second + 3 * sqrt(per_second)) if self._punctual else 0.0
 
     def stop(self) -> None:
         """Nobody comes in or pays any more."""
