@@ -59,6 +59,11 @@ class Fraudsters:
             "stolen-card": self._stolen_card,
         }
 
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """What can be launched."""
+        return tuple(self._patterns)
+
     def launch(self, pattern: str) -> int | None:
         """Begin an attack now; its number, None for a single stolen card. Raises KeyError for an unknown pattern."""
         begin = self._patterns[pattern]

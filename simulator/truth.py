@@ -1,7 +1,7 @@
 """Ground truth, kept apart: it is written to a file for whoever judges, and never to Kafka."""
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ class TransactionTruth(msgspec.Struct, frozen=True, kw_only=True, tag_field="kin
     pattern: str
     look_alike: str
     attack: int | None
+    is_abuse: bool = False
 
 
 class DemandTruth(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="demand"):
@@ -33,14 +34,30 @@ class DemandTruth(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", t
     elasticity_at_list: float
 
 
+class ReactionTruth(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="reaction"):
+    """What a ring did when too much went wrong: the number of its campaign, and what it changed."""
+
+    attack: int
+    occurred_us: int
+    what: str
+
+
+class ChangeTruth(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="change"):
+    """What was changed in the world while the run went on."""
+
+    occurred_us: int
+    what: str
+
+
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """A campaign: when it began and the purchases it tried so far."""
+    """A campaign: when it began, the purchases it tried so far, and how it reacted to what went wrong."""
 
     number: int
     pattern: str
     started_us: int
-    transaction_ids: list[str]
+    transaction_ids: list[str] = field(default_factory=list)
+    reactions: list[ReactionTruth] = field(default_factory=list)
 
 
 class Truth:
@@ -49,6 +66,7 @@ class Truth:
     def __init__(self, world: World) -> None:
         self.transactions: dict[str, TransactionTruth] = {}
         self.attacks: dict[int, Attack] = {}
+        self.changes: list[ChangeTruth] = []
         self.demand = [
             DemandTruth(
                 event_id=event.event_id, ticket_type=ticket.name, list_price_minor=ticket.list_price_minor,
@@ -61,14 +79,22 @@ class Truth:
     def begin_attack(self, pattern: str, at_us: int) -> int:
         """A new campaign; returns its number."""
         number = len(self.attacks) + 1
-        self.attacks[number] = Attack(number, pattern, at_us, [])
+        self.attacks[number] = Attack(number, pattern, at_us)
         return number
+
+    def reacted(self, attack: int, at_us: int, what: str) -> None:
+        """Remember that a ring changed something, or gave up."""
+        self.attacks[attack].reactions.append(ReactionTruth(attack=attack, occurred_us=at_us, what=what))
+
+    def changed(self, at_us: int, what: str) -> None:
+        """Remember that the world was changed."""
+        self.changes.append(ChangeTruth(occurred_us=at_us, what=what))
 
     def record(self, transaction_id: str, at_us: int, nature: Nature) -> None:
         """Remember what a purchase is."""
         self.transactions[transaction_id] = TransactionTruth(
             transaction_id=transaction_id, occurred_us=at_us, is_fraud=nature.is_fraud, pattern=nature.pattern,
-            look_alike=nature.look_alike, attack=nature.attack,
+            look_alike=nature.look_alike, attack=nature.attack, is_abuse=nature.is_abuse,
         )  # fmt: skip
         if nature.attack is not None:
             self.attacks[nature.attack].transaction_ids.append(transaction_id)
@@ -81,14 +107,17 @@ class Truth:
         return {pattern: n / len(self.transactions) for pattern, n in sorted(counts.items())}
 
     def write(self, path: Path) -> None:
-        """One JSON line per demand curve and purchase."""
+        """One JSON line per demand curve, change of the world, purchase, and reaction of a ring."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        records: list[Any] = [*self.demand, *self.transactions.values()]
+        reactions = [reaction for attack in self.attacks.values() for reaction in attack.reactions]
+        records: list[Any] = [*self.demand, *self.changes, *self.transactions.values(), *reactions]
         path.write_bytes(msgspec.json.Encoder().encode_lines(records))
 
 
 def read_truth(path: Path) -> tuple[dict[str, TransactionTruth], list[DemandTruth]]:
     """What `Truth.write` wrote: purchases by transaction id, and the demand curves."""
-    lines = msgspec.json.Decoder(TransactionTruth | DemandTruth).decode_lines(path.read_bytes())
+    lines = msgspec.json.Decoder(TransactionTruth | DemandTruth | ReactionTruth | ChangeTruth).decode_lines(
+        path.read_bytes()
+    )
     transactions = {line.transaction_id: line for line in lines if isinstance(line, TransactionTruth)}
     return transactions, [line for line in lines if isinstance(line, DemandTruth)]

@@ -34,8 +34,13 @@ class Nature:
     """The hidden truth about a purchase, and what will come of it; drawn before the shop decides."""
 
     is_fraud: bool = False
+    """A payment that a card holder would dispute."""
+    is_abuse: bool = False
+    """Against the shop's terms, but paid for: scalping, hoarding, refund abuse. It never becomes a chargeback."""
+    is_evident: bool = True
+    """Whether a reviewer who looks closely can see fraud; a friendly fraudster buys as everybody does."""
     pattern: str = HONEST
-    """`honest`, `friendly` (an honest buyer who disputes), or the name of a fraud pattern."""
+    """`honest`, `friendly` (an honest buyer who disputes for once), or the name of a pattern of fraud or abuse."""
     look_alike: str = ""
     """Which attack-like circumstance an honest purchase has; empty for most."""
     attack: int | None = None
@@ -46,6 +51,9 @@ class Nature:
     disputes: bool = False
     """The card holder will report it, if it settles."""
     refunds: bool = False
+    """The buyer will ask for the money back, if it settles …"""
+    refunds_late: bool = False
+    """… and waits with it until shortly before the event."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
