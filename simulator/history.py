@@ -63,7 +63,7 @@ class History:
 
     def _simulate(self, write: Write) -> Simulation:
         seconds = (self.end_us - self.start_us) / SECOND_US
-        n_honest = max(1, round(self.purchases * (1 - self.mix.fraud)))
+        n_honest = max(1, round(self.purchases * (1 - self.mix.total)))
         run = f"history/{self.start_us}/{self.end_us}/{self.purchases}"
         rng = Random(f"{self.seed}/{run}/slots")
         policy = StandInPolicy(Random(f"{self.seed}/{run}/policy"))
@@ -84,9 +84,14 @@ class History:
         simulation.crowd.begin(simulation.buyers.arrivals)
         begin_background(
             simulation.engine, simulation.fraudsters, self.mix,
-            lambda share: daily(self.start_us, self.end_us, max(1, round(share * self.purchases)), rng),
+            lambda share: self._campaigns(share, rng), (self.start_us, self.end_us),
         )  # fmt: skip
         return simulation
+
+    def _campaigns(self, share: float, rng: Random) -> Iterator[int]:
+        """Instants, so many per purchase; a part of one is one by chance, so that a short past has no more fraud."""
+        n = int(share * self.purchases + rng.random())
+        return daily(self.start_us, self.end_us, n, rng) if n else iter(())
 
 
 def generate(seed: int, end: datetime, hours: float, purchases: int) -> History:

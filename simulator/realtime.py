@@ -208,7 +208,7 @@ class RealtimeShop:
 
     def _asked(self, purchase: PurchaseRequested) -> None:
         record = self.truth.transactions[purchase.transaction_id]
-        if record.is_fraud and record.attack not in self._launched:
+        if (record.is_fraud or record.is_abuse) and record.attack not in self._launched:
             self._simulation.crowd.make_room()
         if self._on_purchase is not None:
             self._on_purchase(purchase)
