@@ -100,6 +100,11 @@ class Shop:
         """Purchases that are neither settled nor turned down yet."""
         return sum(purchase.state != "settled" for purchase in self._open.values())
 
+    def is_undecided(self, transaction_id: str) -> bool:
+        """Whether a purchase is neither settled nor turned down yet."""
+        purchase = self._open.get(transaction_id)
+        return purchase is not None and purchase.state != "settled"
+
     def announce(self, events: tuple[Event, ...]) -> None:
         """Publish what is on sale and how many seats are left."""
         for event in events:

@@ -40,6 +40,8 @@ class Storefront:
         """Once closed, who asks for a price never gets an answer: the visit ends there."""
         self.shown: Counter[str] = Counter()
         """Prices shown per event."""
+        self.shown_at: Counter[tuple[str, str, int]] = Counter()
+        """Prices shown per event, ticket type and price."""
         self.last_price_minor: dict[tuple[str, str], int] = {}
         """Last price shown, per event and ticket type."""
 
@@ -95,6 +97,7 @@ class Storefront:
         """Count anew, and take prices from elsewhere from now on."""
         self.prices = prices
         self.shown.clear()
+        self.shown_at.clear()
         self.last_price_minor.clear()
 
     def seats_left(self, event: Event) -> int:
@@ -103,6 +106,7 @@ class Storefront:
 
     def _show(self, event: Event, ticket: Ticket, offer: Offer) -> Offer:
         self.shown[event.event_id] += 1
+        self.shown_at[event.event_id, ticket.name, offer.price_minor] += 1
         self.last_price_minor[event.event_id, ticket.name] = offer.price_minor
         return offer
 
