@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 
 from ibook.errors import ConfigurationError
 from ibook.messages import Action, Posture
-from simulator.truth import DemandTruth
+from simulator.revenue import Market
 
 Mode = Literal["live", "history"]
 """On Kafka at the wall clock's pace, or in virtual time."""
@@ -177,7 +177,8 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     prices: tuple[PriceShown, ...] = ()
     unquoted: int = 0
     """Prices shown at list price because no quote could be had."""
-    demand: tuple[DemandTruth, ...] = ()
+    markets: tuple[Market, ...] = ()
+    """The hidden demand: everybody who was shown a price, by ticket type and day. Empty when nobody noted it."""
     # --------------------------------------------------------------------------------------------------- changes
     changes: tuple[Change, ...] = ()
     noticed: tuple[Noticed, ...] | None = None
