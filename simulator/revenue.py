@@ -119,6 +119,16 @@ def oracle(markets: Iterable[Market], seats: Mapping[str, int] | None = None) ->
     return sum(_best(groups, left) for groups, left in _events(markets, seats, by_day=True))
 
 
+def best_fixed_prices(markets: Iterable[Market], seats: Mapping[str, int] | None = None) -> dict[Market, int]:
+    """The price of each market under `best_fixed`."""
+    return _prices(markets, seats, by_day=False)
+
+
+def oracle_prices(markets: Iterable[Market], seats: Mapping[str, int] | None = None) -> dict[Market, int]:
+    """The price of each market under `oracle`."""
+    return _prices(markets, seats, by_day=True)
+
+
 def at_the_cap(markets: Iterable[Market]) -> AtTheCap:
     """How many ticket types and events have their best fixed price at the cap."""
     best: dict[str, list[tuple[int, bool]]] = defaultdict(list)
@@ -148,8 +158,21 @@ def _events(
         yield list(of_event.values()), float("inf") if seats is None else seats[event_id]
 
 
+def _prices(markets: Iterable[Market], seats: Mapping[str, int] | None, *, by_day: bool) -> dict[Market, int]:
+    return {
+        market: price
+        for groups, left in _events(markets, seats, by_day=by_day)
+        for group, price in zip(groups, _best_prices(groups, left), strict=True)
+        for market in group
+    }
+
+
 def _best(groups: Groups, seats: float) -> float:
-    """Revenue at the best prices: those of the lowest worth of a seat at which no more are sold than there are."""
+    return _sold(groups, _best_prices(groups, seats), seats)
+
+
+def _best_prices(groups: Groups, seats: float) -> list[int]:
+    """The best prices: those of the lowest worth of a seat at which no more are sold than there are."""
     low, high = 0.0, float(max(market.cap_minor for group in groups for market in group))
     prices = [best_price(group) for group in groups]
     if _tickets(groups, prices) > seats:
@@ -158,7 +181,7 @@ def _best(groups: Groups, seats: float) -> float:
             prices = [best_price(group, seat_worth_minor=worth) for group in groups]
             low, high = (worth, high) if _tickets(groups, prices) > seats else (low, worth)
         prices = [best_price(group, seat_worth_minor=high) for group in groups]
-    return _sold(groups, prices, seats)
+    return prices
 
 
 def _tickets(groups: Groups, prices: list[int]) -> float:
