@@ -53,6 +53,8 @@ class Loop:
         self.lag_seconds = 0.0
         """How late the simulation is; 0 while it keeps up."""
         self.worst_lag_seconds = 0.0
+        self.due_us = 0
+        """When what happens now was due."""
 
     def turn(self) -> None:
         """Take answers, then do what is due; waits for the first answer until something is due.
@@ -62,17 +64,17 @@ class Loop:
         due_us = self._engine.next_due_us
         seconds = LONGEST_WAIT_SECONDS if due_us is None else (due_us - to_us(self._clock.now())) / SECOND_US
         self._take_answers(min(seconds, LONGEST_WAIT_SECONDS))
-        now_us = to_us(self._clock.now())
         with self.lock:
-            self._run_due(now_us)
+            self._run_due()
         self._idle()
 
-    def _run_due(self, now_us: int) -> None:
+    def _run_due(self) -> None:
         for _ in range(MAX_STEPS):
-            due_us = self._engine.next_due_us
+            due_us, now_us = self._engine.next_due_us, to_us(self._clock.now())
             if due_us is None or due_us > now_us:
                 self.lag_seconds = 0.0
                 return
+            self.due_us = due_us
             self.lag_seconds = (now_us - due_us) / SECOND_US
             self.worst_lag_seconds = max(self.worst_lag_seconds, self.lag_seconds)
             self._engine.run_next(now_us)
@@ -83,5 +85,6 @@ class Loop:
             if answer is None:
                 return
             with self.lock:
-                self._engine.advance_to(to_us(self._clock.now()))
+                self.due_us = to_us(self._clock.now())
+                self._engine.advance_to(self.due_us)
                 answer()

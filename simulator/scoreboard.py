@@ -19,6 +19,8 @@ class Sent:
     at: float
     """`time.perf_counter` just before it was handed to the producer."""
     action: Action | None = None
+    latency: float | None = None
+    """Seconds from `at` until the first verdict was readable."""
     repeated: bool = False
     contradicted: bool = False
 
@@ -56,8 +58,8 @@ class Scoreboard:
     """Seconds from just before a purchase was produced until its verdict was readable, in the order of verdicts."""
 
     def purchase_sent(self, transaction_id: str, at: float) -> None:
-        """A purchase is about to be produced."""
-        self.sent[transaction_id] = Sent(at)
+        """A purchase is about to be produced; when it is sent twice, the first time counts."""
+        self.sent.setdefault(transaction_id, Sent(at))
 
     def purchase_lost(self, transaction_id: str) -> None:
         """Kafka did not take a purchase; nobody will answer it."""
@@ -75,7 +77,8 @@ class Scoreboard:
         sent.action = action
         self.answered += 1
         self.actions[action] += 1
-        self.latencies.append(at - sent.at)
+        sent.latency = at - sent.at
+        self.latencies.append(sent.latency)
         self.hits[self.truth.transactions[transaction_id].is_fraud, action in FLAGGED] += 1
         return True
 

@@ -1,14 +1,22 @@
 """A snapshot of the shop at work, for whoever watches."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from simulator.catalogue import Event
+from simulator.lateness import Lateness
 from simulator.loop import Loop
 from simulator.scoreboard import AttackReport, Scoreboard
 from simulator.shop import Book
 from simulator.simulation import Simulation
 
 RECENT = 1000
+MOST_SECONDS_LATE = 0.5
+"""A machine that is later than this does not keep up …"""
+
+
+def most_owed(rate: float) -> float:
+    """… nor one that owes more purchases than this: a second's, at a rate per second."""
+    return max(5.0, rate)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,16 +82,28 @@ class ShopStats:
     """What became of purchases: settled, refunded, declined, refused, …"""
     events: tuple[EventSales, ...]
     attacks: tuple[AttackReport, ...]
+    rate_due: float | None = None
+    """Purchases per second that are due now, where a scenario changes the rate; otherwise the rate asked."""
+    seconds_behind: float = 0.0
+    """How many of the seconds so far the machine could not hold the rate."""
+    pacing_error_ms: dict[str, float] = field(default_factory=dict)
+    """p50, p95, p99 of how late each message was published, against the instant it was due."""
 
     @property
     def holds_the_rate(self) -> bool:
-        """Whether the machine keeps up: less than half a second late, less than a second of purchases owed."""
-        return self.lag_seconds < 0.5 and self.owed <= max(5.0, self.rate_asked)
+        """Whether the machine keeps up now: hardly late, and owing less than a second of purchases."""
+        rate = self.rate_asked if self.rate_due is None else self.rate_due
+        return self.lag_seconds < MOST_SECONDS_LATE and self.owed <= most_owed(rate)
+
+    @property
+    def held_the_rate(self) -> bool:
+        """Whether it kept up all the time: nothing was ever left out, but nothing was ever long overdue either."""
+        return self.holds_the_rate and not self.seconds_behind
 
 
 def snapshot(
-    simulation: Simulation, board: Scoreboard, loop: Loop, *, rate: float, seconds: float, unquoted: int | None,
-    unreadable: int, undelivered: int,
+    simulation: Simulation, board: Scoreboard, loop: Loop, *, rate: float, rate_due: float, seconds: float,
+    seconds_behind: float, pacing_error: Lateness, unquoted: int | None, unreadable: int, undelivered: int,
 ) -> ShopStats:  # fmt: skip
     """What happened so far; call it while nothing changes. `unquoted` is None when no quotes are asked for."""
     counts = simulation.shop.ledger.counts
@@ -101,6 +121,7 @@ def snapshot(
         unquoted=quotes if unquoted is None else unquoted, sales=sum(event.sales for event in events),
         revenue_minor=sum(event.revenue_minor for event in events), messages=dict(simulation.feed.sent),
         outcomes=dict(counts), events=events, attacks=board.attacks(),
+        rate_due=rate_due, seconds_behind=seconds_behind, pacing_error_ms=pacing_error.percentiles_ms(),
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """What a scenario is: the shape of its load, its fraud, its turns, and what is done to its messages."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
 
@@ -15,15 +15,18 @@ from simulator.simulation import Simulation
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What a turn works on. `purchases` are those that its scenario makes in the whole run, about."""
+    """What a turn works on."""
 
     simulation: Simulation
     rng: Random
     purchases: float
+    """Those that the turn's scenario makes in the whole run, about."""
+    begin: Callable[[str], int | None]
+    """Begins a campaign on top of the load."""
 
     def part(self, share: float) -> "Stage":
         """The stage of a scenario that is only a share of the traffic."""
-        return Stage(self.simulation, self.rng, self.purchases * share)
+        return replace(self, purchases=self.purchases * share)
 
     def launch(self, pattern: str, *, share: float, within: float = 0.0) -> None:
         """Begin campaigns, at least one, that try about `share` of all purchases, spread over `within` seconds."""
@@ -32,7 +35,7 @@ class Stage:
             self.simulation.engine.after(within * number / n, partial(self._begin, pattern))
 
     def _begin(self, pattern: str) -> None:
-        self.simulation.fraudsters.launch(pattern)
+        self.begin(pattern)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
