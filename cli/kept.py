@@ -63,9 +63,9 @@ def _kept_last(folders: tuple[Path, ...]) -> Path:
 
 
 def _last_used(folder: Path) -> float:
-    from infra.local.state import run_dir
+    from ibook.edges.running_platform import notes_file
 
-    noted = run_dir(folder) / "platform.json"
+    noted = notes_file(folder)
     return (noted if noted.exists() else folder).stat().st_mtime
 
 

@@ -21,16 +21,6 @@ def settings_for(data_dir: Path | None = None) -> Settings:
 
 def settings_of_running(data_dir: Path | None = None) -> Settings:
     """The same, pointed at the platform that runs on this folder, for every address the environment does not name."""
-    from infra.local.state import running_state
+    from ibook.edges.running_platform import pointed_at_running
 
-    settings = settings_for(data_dir)
-    state = running_state(settings.data_dir)
-    if state is None:
-        return settings
-    found = {
-        "kafka_bootstrap": state.kafka_bootstrap,
-        "redis_url": state.redis_url,
-        "serving_port": state.serving_port,
-    }
-    unnamed = {name: value for name, value in found.items() if name not in settings.model_fields_set}
-    return settings.model_copy(update=unnamed)
+    return pointed_at_running(settings_for(data_dir))

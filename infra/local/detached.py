@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ibook.edges.running_platform import holder
 from ibook.errors import ConfigurationError
 from ibook.settings import Settings
 from infra.local import state
@@ -67,12 +68,12 @@ def stop_running(data_dir: Path, *, timeout_seconds: float) -> bool:
 
     After `timeout_seconds` its supervisor is killed, and the kernel kills its processes with it.
     """
-    supervisor = state.holder(data_dir)
+    supervisor = holder(data_dir)
     if not supervisor:
         return False
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.kill(supervisor, number)
-        if wait_until(lambda: state.holder(data_dir) is None, timeout_seconds=timeout_seconds):
+        if wait_until(lambda: holder(data_dir) is None, timeout_seconds=timeout_seconds):
             return True
     raise ConfigurationError(f"Process {supervisor} does not end: it can't even be killed.")

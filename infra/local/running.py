@@ -9,6 +9,7 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.request import urlopen
 
+from ibook.edges.running_platform import run_dir
 from ibook.settings import Settings
 from infra.local import backends, jobs, processes, state
 from infra.local.kafka import LocalKafka
@@ -106,7 +107,7 @@ class Platform:
     def start_workers(self, workers: Sequence[Worker]) -> None:
         """Start all of them, and wait until everything is ready."""
         self._say(f"Starting {len(workers)} workers.")
-        state.run_dir(self.settings.data_dir).mkdir(parents=True, exist_ok=True)
+        run_dir(self.settings.data_dir).mkdir(parents=True, exist_ok=True)
         for worker in workers:
             self._supervisor.add(self._task(worker))
         self.wait_ready()
@@ -118,7 +119,7 @@ class Platform:
         self._write_state()
 
     def _task(self, worker: Worker) -> Task:
-        ready_file = state.run_dir(self.settings.data_dir) / f"{worker.name}.ready"
+        ready_file = run_dir(self.settings.data_dir) / f"{worker.name}.ready"
         ours = {
             "IBOOK_READY_FILE": str(ready_file),
             "IBOOK_METRICS_PORT": str(self._metrics.get(worker.name, 0)),

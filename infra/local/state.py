@@ -13,6 +13,7 @@ from typing import IO
 
 from pydantic import SecretStr
 
+from ibook.edges.running_platform import holder, lock_file, notes_file, run_dir
 from ibook.errors import ConfigurationError
 from ibook.settings import Settings, load_settings
 from infra.local.processes import disk_errors, wait_until
@@ -62,14 +63,9 @@ class PlatformState:
         )
 
 
-def run_dir(data_dir: Path) -> Path:
-    """The folder of what only means something while the platform runs."""
-    return data_dir / "run"
-
-
 def write_state(data_dir: Path, state: PlatformState) -> None:
     """Replace the state in one step, so that a reader never sees half of it."""
-    path = run_dir(data_dir) / "platform.json"
+    path = notes_file(data_dir)
     temporary = path.with_suffix(".new")
     temporary.touch(mode=0o600)  # an address may hold a password
     temporary.write_text(json.dumps(asdict(state), indent=2))
@@ -79,7 +75,7 @@ def write_state(data_dir: Path, state: PlatformState) -> None:
 def read_state(data_dir: Path) -> PlatformState | None:
     """The last state written, whether its platform still runs or not; None when there is none that can be read."""
     try:
-        found = json.loads((run_dir(data_dir) / "platform.json").read_text())
+        found = json.loads(notes_file(data_dir).read_text())
         parts = {name: PartState(**part) for name, part in found.pop("parts").items()}
         return PlatformState(**found, parts=parts)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
@@ -92,15 +88,6 @@ def running_state(data_dir: Path) -> PlatformState | None:
     return found if found is not None and found.supervisor == holder(data_dir) else None
 
 
-def holder(data_dir: Path) -> int | None:
-    """Process id of the platform that holds this folder, or None."""
-    try:
-        with _lock_file(data_dir).open("r") as file:
-            return None if _flock(file, fcntl.LOCK_SH) else int(file.read() or 0)
-    except FileNotFoundError:
-        return None
-
-
 @contextmanager
 def exclusive(data_dir: Path) -> Iterator[None]:
     """Hold the folder for one platform; released when the process ends, however it ends.
@@ -108,8 +95,8 @@ def exclusive(data_dir: Path) -> Iterator[None]:
     Raises ConfigurationError when another platform holds it.
     """
     with disk_errors(data_dir):
-        _lock_file(data_dir).parent.mkdir(parents=True, exist_ok=True)
-        file = _lock_file(data_dir).open("a+")
+        lock_file(data_dir).parent.mkdir(parents=True, exist_ok=True)
+        file = lock_file(data_dir).open("a+")
     with file:
         if not wait_until(lambda: _flock(file, fcntl.LOCK_EX), timeout_seconds=_LOCK_SECONDS):
             option = _option(data_dir)
@@ -135,10 +122,6 @@ def _flock(file: IO[str], mode: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _lock_file(data_dir: Path) -> Path:
-    return run_dir(data_dir) / "lock"
 
 
 def mark_data_dir(data_dir: Path) -> None:

@@ -12,8 +12,9 @@ from ibook.edges.audit import Auditor
 from ibook.edges.kafka_admin import apply_topics
 from ibook.edges.lag import features_behind, lag_of_groups, wait_until_nothing_lags
 from ibook.edges.online_store import OnlineStore
+from ibook.edges.running_platform import run_dir
 from ibook.settings import Settings
-from infra.local import processes, state
+from infra.local import processes
 from infra.local.kafka import LocalKafka
 from infra.local.redis import LocalRedis
 from infra.local.running import Platform
@@ -40,7 +41,7 @@ def platform(tmp_path: Path) -> Iterator[Platform]:
         serving_port=processes.free_port(), slot_seconds=5, quote_ttl_seconds=10, quote_grace_seconds=5,
         policy_seconds=1,
     )  # fmt: skip
-    state.run_dir(tmp_path).mkdir(parents=True)
+    run_dir(tmp_path).mkdir(parents=True)
     with (tmp_path / "logs.txt").open("w") as said:
         metrics = {worker.name: processes.free_port() for worker in WORKERS}
         running = Platform(settings, metrics, lambda sentence: print(sentence, file=said, flush=True))
@@ -84,7 +85,7 @@ def test_every_purchase_is_answered_once_though_kafka_is_killed_three_times(plat
     with Auditor(settings) as auditor:
         audit = auditor.look(to_the_end=True)
     assert (audit.missing, audit.conflicting) == ([], [])
-    sent, lost = shop.stats().purchases, len(shop._board.lost)  # lost: the shop was told that Kafka did not take it
+    sent, lost = shop.stats().purchases, len(shop.board.lost)  # lost: the shop was told that Kafka did not take it
     assert sent - lost <= audit.purchases <= sent, f"what was acknowledged is there; {lost} were not"
     assert audit.purchases > 4 * VERDICTS_BETWEEN
     store = OnlineStore(settings)
