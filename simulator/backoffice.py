@@ -10,13 +10,23 @@ from simulator.engine import Engine
 from simulator.feed import Feed
 
 CHARGEBACK_DAYS = (30.0, 90.0, 120.0)
-"""Median, 95th percentile and cap of a chargeback's delay. Assumed; published ranges agree with 30 to 90 days."""
+"""Median, 95th percentile and cap of a chargeback's delay. Assumed: labels are said to come after 30 to 90 days, and
+a card holder has 120."""
 _SIGMA = log(CHARGEBACK_DAYS[1] / CHARGEBACK_DAYS[0]) / 1.6449
+"""So many standard deviations lie between a normal distribution's median and its 95th percentile."""
 WARNING_DAYS = (3.0, 14.0)
 WARNED = 0.5
-"""Share of disputes the issuer warns of early."""
+"""Share of disputes the issuer warns of early. Assumed, as its delay: such reports are said to come within days."""
 REVERSED = 0.02
-"""Share of chargebacks that are taken back."""
+"""Share of chargebacks that are taken back. Assumed, as the delay."""
+REVERSAL_DAYS = (5.0, 20.0)
+"""Days from chargeback to reversal."""
+
+
+def chargeback_days(rng: Random) -> float:
+    """Days from a purchase to its chargeback: lognormal up to the cap."""
+    median, _, cap = CHARGEBACK_DAYS
+    return min(cap, rng.lognormvariate(log(median), _SIGMA))
 
 
 class BackOffice:
@@ -29,14 +39,14 @@ class BackOffice:
         self._day_seconds = day_seconds
 
     def expect_dispute(self, request: m.PurchaseRequested) -> None:
-        """The card holder of a settled purchase will report it."""
-        days = min(CHARGEBACK_DAYS[2], self._rng.lognormvariate(log(CHARGEBACK_DAYS[0]), _SIGMA))
+        """The card holder of a settled purchase will report it, rightly or not."""
+        days = chargeback_days(self._rng)
         if self._rng.random() < WARNED:
             early = min(days, self._rng.uniform(*WARNING_DAYS))
             self._later(early, request, "early_warning", is_fraud=True)
         self._later(days, request, "chargeback", is_fraud=True)
         if self._rng.random() < REVERSED:
-            self._later(days + self._rng.uniform(5, 20), request, "reversal", is_fraud=False)
+            self._later(days + self._rng.uniform(*REVERSAL_DAYS), request, "reversal", is_fraud=False)
 
     def reviewed(self, request: m.PurchaseRequested, *, is_fraud: bool) -> None:
         """A reviewer has decided."""

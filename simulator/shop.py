@@ -13,7 +13,7 @@ from ibook import messages as m
 from ibook import topics
 from ibook.clock import from_us
 from simulator.backoffice import BackOffice, what_was_ordered
-from simulator.catalogue import CURRENCY, Event
+from simulator.catalogue import CURRENCY, DAY_US, Event
 from simulator.engine import Await, Engine
 from simulator.feed import Feed
 from simulator.inventory import Inventory
@@ -38,6 +38,9 @@ class ShopRules:
     challenge: Span = (0.5, 3.0)
     reviewer_errs: float = 0.1
     refund_days: Span = (0.5, 20.0)
+    """Days from settlement to refund, for who changes plans …"""
+    late_refund_days: Span = (0.5, 3.0)
+    """… and days from refund to the event's start, for who waits until it is near. Both assumed."""
     label_day_seconds: float = 0.5
     """Time compression: how long a day of label or refund delay takes."""
     inventory_interval: float = 1.0
@@ -177,7 +180,8 @@ class Shop:
             self._turn_down(purchase, "refused")
 
     def _review(self, purchase: Purchase) -> None:
-        suspected = purchase.intent.nature.is_fraud != (self._rng.random() < self._rules.reviewer_errs)
+        nature = purchase.intent.nature
+        suspected = (nature.is_fraud and nature.is_evident) != (self._rng.random() < self._rules.reviewer_errs)
         self._office.reviewed(purchase.request, is_fraud=suspected)
         self.ledger.counts["rejected_in_review" if suspected else "released_from_review"] += 1
         if suspected:
@@ -218,11 +222,18 @@ class Shop:
         if nature.disputes:
             self._office.expect_dispute(purchase.request)
         if nature.refunds:
-            day = self._rules.label_day_seconds
-            span = (self._rules.refund_days[0] * day, self._rules.refund_days[1] * day)
-            self._later(purchase, "settled", span, self._refund)
+            seconds = self._days_to_refund(purchase.intent) * self._rules.label_day_seconds
+            self._later(purchase, "settled", (seconds, seconds), self._refund)
         else:
             self._close(purchase)
+
+    def _days_to_refund(self, intent: Intent) -> float:
+        """Days the buyer keeps the tickets; nobody is paid back once the event has begun."""
+        days_to_start = (intent.event.starts_us - self._engine.now_us) / DAY_US
+        days = self._rng.uniform(*self._rules.refund_days)
+        if intent.nature.refunds_late:
+            days = days_to_start - self._rng.uniform(*self._rules.late_refund_days)
+        return max(0.0, min(days, days_to_start))
 
     def _refund(self, purchase: Purchase) -> None:
         self._publish(purchase, "refunded", "customer_request")

@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from simulator.catalogue import Event, Ticket
+from simulator.demand import Demand
 from simulator.visits import Nature
 from simulator.world import World
 
@@ -23,8 +25,22 @@ class TransactionTruth(msgspec.Struct, frozen=True, kw_only=True, tag_field="kin
     is_abuse: bool = False
 
 
+class TasteTruth(msgspec.Struct, frozen=True, kw_only=True):
+    """What one segment answers at list price long before the event, and (`late_`) at its start."""
+
+    segment: str
+    probability: float
+    elasticity: float
+    late_probability: float
+    late_elasticity: float
+
+
 class DemandTruth(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="demand"):
-    """What a ticket type's buyers really answer: P(buy | price) = 1 / (1 + exp(-(intercept + slope * price)))."""
+    """What a ticket type's buyers really answer when the run begins: P(buy | price), segment by segment.
+
+    `intercept` and `slope` are those of the logit curve 1 / (1 + exp(-(intercept + slope * price))) that has the mean
+    visitor's probability and elasticity at list price, where no competitor is cheaper.
+    """
 
     event_id: str
     ticket_type: str
@@ -32,6 +48,9 @@ class DemandTruth(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", t
     intercept: float
     slope: float
     elasticity_at_list: float
+    floor_minor: int = 0
+    cap_minor: int = 0
+    tastes: tuple[TasteTruth, ...] = ()
 
 
 class ReactionTruth(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="reaction"):
@@ -68,11 +87,7 @@ class Truth:
         self.attacks: dict[int, Attack] = {}
         self.changes: list[ChangeTruth] = []
         self.demand = [
-            DemandTruth(
-                event_id=event.event_id, ticket_type=ticket.name, list_price_minor=ticket.list_price_minor,
-                intercept=ticket.demand.intercept, slope=ticket.demand.slope,
-                elasticity_at_list=ticket.demand.elasticity(ticket.list_price_minor),
-            )
+            _demand_truth(event, ticket, world.mean_demand(event, ticket))
             for event in world.events for ticket in event.tickets
         ]  # fmt: skip
 
@@ -112,6 +127,21 @@ class Truth:
         reactions = [reaction for attack in self.attacks.values() for reaction in attack.reactions]
         records: list[Any] = [*self.demand, *self.changes, *self.transactions.values(), *reactions]
         path.write_bytes(msgspec.json.Encoder().encode_lines(records))
+
+
+def _demand_truth(event: Event, ticket: Ticket, mean: Demand) -> DemandTruth:
+    tastes = tuple(
+        TasteTruth(
+            segment=segment, probability=taste.early[0], elasticity=taste.early[1], late_probability=taste.late[0],
+            late_elasticity=taste.late[1],
+        )
+        for segment, taste in ticket.tastes.items()
+    )  # fmt: skip
+    return DemandTruth(
+        event_id=event.event_id, ticket_type=ticket.name, list_price_minor=ticket.list_price_minor,
+        floor_minor=ticket.floor_minor, cap_minor=ticket.cap_minor, intercept=mean.intercept, slope=mean.slope,
+        elasticity_at_list=mean.elasticity(ticket.list_price_minor), tastes=tastes,
+    )  # fmt: skip
 
 
 def read_truth(path: Path) -> tuple[dict[str, TransactionTruth], list[DemandTruth]]:

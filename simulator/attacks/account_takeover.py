@@ -5,7 +5,15 @@ somebody else on a fresh device near the victim: e-mail or password are changed,
 an account of many years, and handed on within minutes.
 """
 
+from dataclasses import dataclass, replace
+
+from simulator.attacks.craft import Count, Craft, Odds
 from simulator.attacks.pattern import Pattern
+from simulator.attacks.ring import Means, Reaction, Ring
+from simulator.engine import Process
+from simulator.people import Address, Card
+from simulator.scene import dwell
+from simulator.visits import Visitor
 
 PATTERN = Pattern(
     name="account-takeover",
@@ -18,3 +26,73 @@ PATTERN = Pattern(
     ),
     look_alikes=("forgot_password", "new_device", "traveller"),
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strength:
+    """How hard it is tried, and how hard to see."""
+
+    tries: Count
+    """Accounts whose leaked password is tried."""
+    opens: float
+    """Of them, those it opens. Real lists open far fewer; nobody needs the thousands that fail."""
+    means: Means
+    same_hands: float
+    """Whoever opened the account loots it too, from the same device and address; else it was passed on."""
+    near_victim: float
+    """Who loots comes from the victim's country."""
+    changes_account: float
+    again: float
+    """Buys a second time."""
+    hands_on: float
+    odds: Odds
+    reaction: Reaction
+
+
+STRENGTH = Strength(
+    tries=(25, 60),
+    opens=0.09,
+    means=Means(devices=(2, 5), addresses=(2, 6)),
+    same_hands=0.35,
+    near_victim=0.5,
+    changes_account=0.55,
+    again=0.25,
+    hands_on=0.6,
+    odds=Odds(declines=0.08, disputes=0.8, passes=0.15),
+    reaction=Reaction(after=3, changes=("devices", "addresses", "pace"), gives_up_after=2),
+)
+"""Assumed: about two thirds of the loot is fetched by hands that no failed login points to."""
+
+
+def begin(craft: Craft, attack: int | None) -> Process:
+    """Works through a list of leaked passwords."""
+    ring = Ring(craft, attack, STRENGTH.means, STRENGTH.reaction)
+    for _ in range(craft.some(STRENGTH.tries)):
+        owner, cards = craft.owner()
+        intruder = Visitor(owner.user, ring.device(), ring.address())
+        opened = craft.chance(STRENGTH.opens)
+        craft.scene.storefront.log_in(intruder, succeeded=opened)
+        if opened:
+            craft.start(_loot(craft, ring, intruder, owner.address, cards[0]))
+        yield ring.pause(craft.rng.uniform(*craft.tempo.stuffing_gap))
+        if ring.has_given_up:
+            return
+
+
+def _loot(craft: Craft, ring: Ring, intruder: Visitor, home: Address, stored: Card) -> Process:
+    rng, front = craft.rng, craft.scene.storefront
+    if not craft.chance(STRENGTH.same_hands):
+        address = craft.address(home.country if craft.chance(STRENGTH.near_victim) else None)
+        intruder = replace(intruder, device_id=craft.device(), address=address)
+        yield dwell(rng, craft.tempo.takeover_gap, spread=1.0)
+        front.log_in(intruder, succeeded=True)
+    if craft.chance(STRENGTH.changes_account):
+        front.change_account(intruder, rng.choice(("email", "password", "phone")))
+    yield dwell(rng, craft.tempo.takeover_gap, spread=1.0)
+    for _ in range(2 if craft.chance(STRENGTH.again) else 1):
+        order = craft.anything()
+        order = replace(order, n_tickets=max(2, order.n_tickets))
+        paid = yield from craft.buy(intruder, stored, order, craft.nature(PATTERN, ring.attack, STRENGTH.odds))
+        ring.heard(paid)
+        if craft.chance(STRENGTH.hands_on):
+            yield from craft.hand_on(intruder, order, paid)

@@ -5,7 +5,15 @@ it takes hours, one card at a time over more devices and a wider network, to sta
 the numbers come from few issuers and most are declined.
 """
 
+from dataclasses import dataclass
+
+from simulator.attacks.craft import Count, Craft, Odds, Order, Span
 from simulator.attacks.pattern import Pattern
+from simulator.attacks.ring import Means, Reaction, Ring
+from simulator.engine import Process
+from simulator.people import Card
+from simulator.scene import party_size
+from simulator.visits import Visitor
 
 BURST = Pattern(
     name="card-testing",
@@ -23,3 +31,76 @@ SLOW = Pattern(
     tell="One new card of the same few issuers after the other from one network over hours, most of them declined.",
     look_alikes=("office_ip", "several_cards", "new_user"),
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strength:
+    """How hard it is tried, and how hard to see."""
+
+    cards: Count
+    means: Means
+    pause: float
+    """Median seconds on a page."""
+    declines: Span = (0.4, 0.8)
+    """Share that issuers decline, drawn per ring: 40 to more than 90 % is reported; the best lists are mixed in."""
+    reaction: Reaction
+    another_account: float = 0.7
+    """A new account for the next card."""
+    twice: float = 0.15
+    """The card is tried a second time."""
+    cheapest: float = 0.7
+    """The cheapest seat, rather than any of the event."""
+    single: float = 0.8
+    """One ticket only."""
+
+
+BURST_STRENGTH = Strength(
+    cards=(15, 40), means=Means(devices=(2, 5), addresses=(1, 4), issuers=(1, 3)), pause=1.5,
+    reaction=Reaction(after=8, changes=("cards", "devices", "addresses"), gives_up_after=3),
+)  # fmt: skip
+SLOW_STRENGTH = Strength(
+    cards=(8, 20), means=Means(devices=(6, 14), addresses=(4, 10), issuers=(2, 5)), pause=3.0,
+    reaction=Reaction(after=6, changes=("devices", "pace", "addresses", "cards"), gives_up_after=3),
+)  # fmt: skip
+"""Assumed: sized so that a household, a class that buys together and an office are between it and everybody else."""
+
+
+def begin_burst(craft: Craft, attack: int | None) -> Process:
+    """A script and its list, seconds from card to card."""
+    return _work_through(craft, attack, BURST, BURST_STRENGTH, craft.tempo.burst_gap)
+
+
+def begin_slow(craft: Craft, attack: int | None) -> Process:
+    """The same list, minutes from card to card."""
+    return _work_through(craft, attack, SLOW, SLOW_STRENGTH, craft.tempo.slow_gap)
+
+
+def _work_through(craft: Craft, attack: int | None, pattern: Pattern, strength: Strength, gap: Span) -> Process:
+    ring = Ring(craft, attack, strength.means, strength.reaction)
+    odds = Odds(declines=craft.rng.uniform(*strength.declines), disputes=0.6, passes=0.03)
+    account = craft.account()
+    for _ in range(craft.some(strength.cards)):
+        if craft.chance(strength.another_account):
+            account = craft.account()
+        visitor = Visitor(account, ring.device(), ring.address())
+        craft.start(_try(craft, ring, visitor, craft.card(ring.issuer()), pattern, strength, odds))
+        yield ring.pause(craft.rng.uniform(*gap))
+        if ring.has_given_up:
+            return
+
+
+def _try(
+    craft: Craft, ring: Ring, visitor: Visitor, card: Card, pattern: Pattern, strength: Strength, odds: Odds
+) -> Process:
+    for _ in range(2 if craft.chance(strength.twice) else 1):
+        order = _cheap(craft, strength)
+        nature = craft.nature(pattern, ring.attack, odds)
+        ring.heard((yield from craft.buy(visitor, card, order, nature)))
+
+
+def _cheap(craft: Craft, strength: Strength) -> Order:
+    world = craft.scene.world
+    event = world.cheap_event(craft.rng)
+    ticket = world.cheapest_ticket(event) if craft.chance(strength.cheapest) else world.ticket(craft.rng, event)
+    n_tickets = 1 if craft.chance(strength.single) else party_size(craft.rng, event)
+    return Order(event, ticket, n_tickets, strength.pause)

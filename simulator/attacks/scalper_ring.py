@@ -5,7 +5,14 @@ What the accounts share is behind them: one or two issuers, one provider's netwo
 timing.
 """
 
+from dataclasses import dataclass
+
+from simulator.attacks.craft import MOST_TICKETS, Count, Craft, Odds, Order
 from simulator.attacks.pattern import Pattern
+from simulator.attacks.ring import Means, Reaction, Ring
+from simulator.catalogue import Event
+from simulator.engine import Process
+from simulator.visits import Visitor
 
 PATTERN = Pattern(
     name="scalper-ring",
@@ -18,3 +25,53 @@ PATTERN = Pattern(
     ),
     look_alikes=("fan_club", "group", "office_ip"),
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strength:
+    """How hard it is tried, and how hard to see."""
+
+    accounts: Count
+    """A case of 2025 had 49 accounts for one event, 277 for another; these are for a smaller town."""
+    tickets: Count
+    """Per order: 273 tickets for those 49 accounts, under a limit of six."""
+    means: Means
+    ages_days: tuple[float, ...]
+    again: float
+    """The same account buys a second order later."""
+    odds: Odds
+    """Virtual cards are good ones, and numbers for text messages are rented by the thousand."""
+    reaction: Reaction
+
+
+STRENGTH = Strength(
+    accounts=(12, 40),
+    tickets=(4, MOST_TICKETS),
+    means=Means(devices=(4, 10), addresses=(4, 9), networks=2, issuers=(1, 2)),
+    ages_days=(2, 60, 700),
+    again=0.15,
+    odds=Odds(declines=0.04, passes=0.6),
+    reaction=Reaction(after=4, changes=("devices", "addresses", "cards", "pace"), gives_up_after=3),
+)
+"""Assumed where no case is named: sized to be mistaken for a fan club."""
+
+
+def begin(craft: Craft, attack: int | None) -> Process:
+    """One account after the other goes for the same event."""
+    ring = Ring(craft, attack, STRENGTH.means, STRENGTH.reaction)
+    event = craft.hot_event()
+    for _ in range(craft.some(STRENGTH.accounts)):
+        visitor = Visitor(craft.account(STRENGTH.ages_days), ring.device(), ring.address())
+        craft.start(_buy_out(craft, ring, visitor, event))
+        yield ring.pause(craft.rng.uniform(*craft.tempo.ring_gap))
+        if ring.has_given_up:
+            return
+
+
+def _buy_out(craft: Craft, ring: Ring, visitor: Visitor, event: Event) -> Process:
+    card = craft.card(ring.issuer())
+    for _ in range(2 if craft.chance(STRENGTH.again) else 1):
+        ticket = craft.scene.world.ticket(craft.rng, event)
+        order = Order(event, ticket, craft.some(STRENGTH.tickets), pause=1.5)
+        ring.heard((yield from craft.buy(visitor, card, order, craft.nature(PATTERN, ring.attack, STRENGTH.odds))))
+        yield craft.rng.uniform(*craft.tempo.ring_gap)

@@ -4,7 +4,15 @@ A fresh or bought account on a device of their own, mostly behind a proxy in the
 no campaign: nothing repeats that could be counted.
 """
 
+from dataclasses import dataclass
+
+from simulator.attacks.craft import Craft, Odds
 from simulator.attacks.pattern import Pattern
+from simulator.attacks.ring import Means, Reaction, Ring
+from simulator.engine import Process
+from simulator.people import Card
+from simulator.scene import dwell
+from simulator.visits import Visitor
 
 PATTERN = Pattern(
     name="stolen-card",
@@ -18,3 +26,50 @@ PATTERN = Pattern(
     look_alikes=("new_user", "traveller", "several_cards"),
     is_campaign=False,
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strength:
+    """How hard it is tried, and how hard to see."""
+
+    again: float
+    """Buys once more after a success."""
+    another_card: float
+    """Has one more number to try after a setback."""
+    proxy: float
+    """Comes from the card's country."""
+    odds: Odds
+    reaction: Reaction
+    """Turned down, a fresh device; turned down again, somewhere else."""
+
+
+STRENGTH = Strength(
+    again=0.2,
+    another_card=0.3,
+    proxy=0.75,
+    odds=Odds(declines=0.25, disputes=0.85, passes=0.1),
+    reaction=Reaction(after=1, changes=("devices",), gives_up_after=1),
+)
+"""Assumed: as near to a traveller or a new customer as one purchase can be."""
+
+
+def begin(craft: Craft, attack: int | None) -> Process:
+    """One person with one card, or two."""
+    thief = Ring(craft, attack, Means(devices=(1, 1), addresses=(1, 1)), STRENGTH.reaction)
+    account, card = craft.account(), _stolen(craft)
+    address = craft.address(card.country if craft.chance(STRENGTH.proxy) else None)
+    while True:
+        visitor = Visitor(account, thief.device(), address)
+        paid = yield from craft.buy(visitor, card, craft.anything(), craft.nature(PATTERN, attack, STRENGTH.odds))
+        thief.heard(paid)
+        goes_on = craft.chance(STRENGTH.again if paid.result == "paid" else STRENGTH.another_card)
+        if not goes_on or thief.has_given_up:
+            return
+        card = card if paid.result == "paid" else _stolen(craft)
+        yield thief.pause(dwell(craft.rng, 30.0))
+
+
+def _stolen(craft: Craft) -> Card:
+    """A card of somebody who may well buy here too."""
+    _, cards = craft.owner()
+    return craft.rng.choice(cards)
