@@ -1,5 +1,6 @@
 """`python -m simulator`: plays the shop, in the past or now."""
 
+import json
 import sys
 import time
 from datetime import UTC, datetime
@@ -87,6 +88,26 @@ def realtime(
 
     attacks = [pattern.value for pattern in attack or []]
     play(load_settings(), rate=rate, duration=duration, seed=seed, truth=truth, attacks=attacks)
+
+
+@app.command()
+def profile(
+    days: Annotated[float, typer.Option(min=1, help="Length of the past.")] = 180.0,
+    purchases: Annotated[int, typer.Option(min=100, help="Purchases in it, about.")] = 40_000,
+    seed: Annotated[int, typer.Option(help="The world.")] = 0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
+) -> None:
+    """Print what the traffic looks like beside published figures, and how hard it is; 1 when out of range."""
+    from simulator.profile import profile as measured
+    from simulator.profile.show import show
+
+    found = measured(seed, days=days, purchases=purchases)
+    show(found)
+    if json_file is not None:
+        json_file.write_text(json.dumps(found.as_json(), indent=2) + "\n", encoding="utf-8")
+    if outside := found.outside():
+        typer.echo(f"simulator: Out of range: {'; '.join(outside)}.", err=True)
+        raise typer.Exit(1)
 
 
 def main() -> None:

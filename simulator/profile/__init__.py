@@ -1,0 +1,130 @@
+"""How real a past is and how hard: its figures beside published ones, and what models find in it.
+
+Everything comes from the messages that a shop publishes, read by the engine that serves; the truth only judges.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from ibook.rules import load_policy
+from simulator.history import LABEL_DAYS, History
+from simulator.profile import difficulty, facts, leaks
+from simulator.profile.difficulty import Difficulty
+from simulator.profile.leaks import Finding
+from simulator.profile.observed import Observed, observe
+from simulator.sinks import Record
+
+END = datetime(2026, 3, 1, tzinfo=UTC)
+"""When the profiled past ends: the same every time, so that two profiles differ by the traffic alone."""
+LEAK_RECORDS = 60_000
+"""Messages that are searched for leaks."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A figure of difficulty that must lie in a range, and why."""
+
+    key: str
+    what: str
+    of: Callable[["Profile"], float]
+    within: tuple[float, float]
+    why: str
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What is known of one past."""
+
+    seed: int
+    days: float
+    purchases: int
+    figures: dict[str, float | None]
+    difficulty: Difficulty
+    leaks: list[Finding]
+
+    def outside(self) -> list[str]:
+        """A sentence for each figure outside its range."""
+        found = [
+            _sentence(figure.what.lstrip("… "), value, figure.within)
+            for figure in facts.FIGURES
+            if figure.within and (value := self.figures[figure.key]) is not None
+            and not figure.within[0] <= value <= figure.within[1]
+        ]  # fmt: skip
+        found += [
+            _sentence(bound.what, bound.of(self), bound.within)
+            for bound in BOUNDS
+            if not bound.within[0] <= bound.of(self) <= bound.within[1]
+        ]
+        return found
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain data."""
+        hard = self.difficulty
+        return {
+            "seed": self.seed, "days": self.days, "purchases": self.purchases, "base_rate": self.figures["base_rate"],
+            "average_precision": hard.average_precision, "average_precision_interval": hard.interval,
+            "recall_by_pattern": hard.recall_by_pattern, "recall_of_abuse": hard.recall_of_abuse,
+            "alarm_share": difficulty.ALARM_SHARE, "precision_at_alarm_share": hard.precision_at_share,
+            "rows": {"training": hard.n_training, "training_frauds": hard.n_training_frauds, "test": hard.n_test,
+                     "test_frauds": hard.n_test_frauds, "test_base_rate": hard.test_base_rate},
+            "leaks": {"looked_at": len(self.leaks), "found": [f"{one.place}: {one.pattern}" for one in self.leaks
+                                                              if one.is_leak]},
+            "figures": {figure.key: {"ours": self.figures[figure.key], "cited": figure.cited, "within": figure.within}
+                        for figure in facts.FIGURES},
+            "bounds": {bound.key: {"ours": bound.of(self), "within": bound.within} for bound in BOUNDS},
+            "outside": self.outside(),
+        }  # fmt: skip
+
+
+def _sentence(what: str, value: float, within: tuple[float, float]) -> str:
+    return f"{what} is {value:.3g}, which is not within {within[0]:g} and {within[1]:g}"
+
+
+def _times(one: str, other: str) -> Callable[[Profile], float]:
+    return lambda profile: (
+        profile.difficulty.average_precision[one] / max(1e-9, profile.difficulty.average_precision[other])
+    )
+
+
+BOUNDS: tuple[Bound, ...] = (
+    Bound("average_precision", "average precision of a model on window features",
+          lambda profile: profile.difficulty.average_precision["model"], (0.3, 0.7),
+          "lower, and nothing can be shown; above 0.95 something leaks"),
+    Bound("times_rules", "… times that of the rules", _times("model", "rules"), (2.0, 50.0),
+          "a model must be worth having"),
+    Bound("times_request_fields", "… times that of a model on the request alone",
+          _times("model", "request_fields_only"), (1.5, 50.0), "windows must be worth computing"),
+    Bound("leaks", "places where ids, order or formatting tell fraud",
+          lambda profile: float(sum(one.is_leak for one in profile.leaks)), (0.0, 0.0), "the shop would not know"),
+)  # fmt: skip
+"""What a default past must be, so that a good figure on it means something."""
+
+
+def profile(seed: int, *, days: float, purchases: int) -> Profile:
+    """Play a past, count it, and see how hard it is.
+
+    Raises ConfigurationError when it holds too few frauds to train on or to judge by.
+    """
+    past = History(seed, END, days * 24, purchases)
+    span_us = past.end_us - past.start_us
+    observed = Observed(truth={}, label_day_seconds=span_us / 1e6 / LABEL_DAYS)
+    records: list[Record] = []
+    features = observe(_kept(past, records), observed)
+    observed.truth, observed.demand = past.truth.transactions, past.truth.demand
+    cut_us = past.start_us + int(difficulty.CUT * span_us)
+    split = difficulty.split_at(observed, cut_us, from_us=past.start_us + int(difficulty.WARM_UP * span_us))
+    return Profile(
+        seed=seed, days=days, purchases=len(observed.purchases), figures=facts.count(observed),
+        difficulty=difficulty.measure(observed, features, load_policy(), split, seed=seed),
+        leaks=leaks.findings(records, past.truth.transactions, seed=seed),
+    )  # fmt: skip
+
+
+def _kept(past: Iterable[Record], records: list[Record]) -> Iterator[Record]:
+    """Passes a past on, and keeps its first messages."""
+    for record in past:
+        if len(records) < LEAK_RECORDS:
+            records.append(record)
+        yield record
