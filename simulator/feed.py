@@ -35,6 +35,11 @@ class Feed:
         self.sent: Counter[str] = Counter()
         """Messages per topic."""
 
+    @property
+    def now_us(self) -> int:
+        """The time of the running step, in microseconds since the epoch."""
+        return self._engine.now_us
+
     def stamp(self) -> Stamp:
         """A fresh message id and the time of the running step."""
         return {"message_id": self.ids.next(), "occurred_at": from_us(self._engine.now_us)}

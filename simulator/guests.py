@@ -1,7 +1,7 @@
 """Who visits the shop: people as they are, some of whom look like an attack and are none.
 
-Families on one device, offices behind one address, travellers, newcomers, forgotten passwords, groups that buy
-together.
+Families on one device, offices behind one address, travellers, newcomers, forgotten passwords, groups and fan clubs
+that buy together, gifts, people who hold seats and only dream, people who keep calling off.
 """
 
 from dataclasses import dataclass, replace
@@ -9,6 +9,7 @@ from random import Random
 from typing import Literal
 
 from simulator.catalogue import Event, Ticket
+from simulator.demand import Segment
 from simulator.engine import SECOND_US, Engine
 from simulator.people import COUNTRIES, N_CARRIER_ADDRESSES, N_OFFICES, Card, Household, User
 from simulator.scene import dwell
@@ -27,7 +28,18 @@ class Habits:
     forgot_password: float = 0.03
     new_device: float = 0.05
     traveller: float = 0.03
-    group: float = 0.008
+    group: float = 0.006
+    fan_club: float = 0.0025
+    """Many fans take many seats of one event at once, some with the club's card: like a ring of scalpers."""
+    window_shopper: float = 0.03
+    """Holds seats again and again and gives them back: like hoarding."""
+    dream_comes_true: float = 0.4
+    """Share of them who buy in the end."""
+    gift_buyer: float = 0.025
+    """Buys for others and hands the tickets over: like a looted account."""
+    hands_over: float = 0.75
+    calls_off: float = 0.45
+    """Share of orders that people who keep calling off give back: like refund abuse."""
     log_in: float = 0.12
     bargain: float = 0.12
     """Looks for one cheap seat, as card testers do."""
@@ -67,6 +79,7 @@ class Guest:
     visitor: Visitor
     cards: tuple[Card, ...]
     entry: Entry
+    segment: Segment
     look_alike: str = ""
     wish: Wish | None = None
     pace: float = 1.0
@@ -77,7 +90,7 @@ class Guests:
     """Draws guests."""
 
     def __init__(self, world: World, engine: Engine, rng: Random, habits: Habits) -> None:
-        self._world, self._engine, self._rng, self._habits = world, engine, rng, habits
+        self._world, self._engine, self._rng, self.habits = world, engine, rng, habits
         self._drawn = 0
 
     def arrivals(self, hasty: bool) -> list[tuple[float, Guest]]:
@@ -86,13 +99,18 @@ class Guests:
         A hasty guest knows what to buy and does not look around.
         """
         if hasty:
-            return [(0.0, replace(self._guest(), entry="known", pace=HASTY_PACE))]
-        if self._rng.random() < self._habits.group:
+            guest = self._guest()
+            look_alike = "" if guest.look_alike == "window_shopper" else guest.look_alike
+            return [(0.0, replace(guest, entry="known", look_alike=look_alike, pace=HASTY_PACE))]
+        luck = self._rng.random()
+        if luck < self.habits.group:
             return self._group()
+        if luck > 1 - self.habits.fan_club:
+            return self._fan_club()
         return [(0.0, replace(self._guest(), pace=dwell(self._rng, 1.3, spread=0.8)))]
 
     def _guest(self) -> Guest:
-        rng, habits = self._rng, self._habits
+        rng, habits = self._rng, self.habits
         if rng.random() < habits.newcomer:
             return self._newcomer()
         household = self._world.household(rng)
@@ -106,11 +124,15 @@ class Guests:
         if luck < habits.forgot_password + habits.new_device:
             return replace(guest, entry="login", look_alike="new_device",
                            visitor=replace(guest.visitor, device_id=self._fresh_device()))  # fmt: skip
+        if luck > 1 - habits.window_shopper:
+            return replace(guest, look_alike="window_shopper")
+        if luck > 1 - habits.window_shopper - habits.gift_buyer:
+            return replace(guest, look_alike="gift_buyer")
         return guest
 
     def _at_home(self, household: Household, user: User) -> Guest:
-        rng, habits, people = self._rng, self._habits, self._world.people
-        device, address, look_alike = user.device_id, household.home, ""
+        rng, habits, people = self._rng, self.habits, self._world.people
+        device, address, look_alike = user.device_id, household.home, "honest_refund" if household.calls_off else ""
         luck = rng.random()
         if luck < habits.traveller:
             address, look_alike = people.address(rng, COUNTRIES.draw(rng)), "traveller"
@@ -121,7 +143,11 @@ class Guests:
         elif household.shared_device and rng.random() < habits.family_device:
             device, look_alike = household.shared_device, "family_device"
         entry: Entry = "login" if rng.random() < habits.log_in else "known"
-        return Guest(visitor=Visitor(user, device, address), cards=user.cards, entry=entry, look_alike=look_alike)
+        segment: Segment = "tourists" if look_alike == "traveller" else household.segment
+        return Guest(
+            visitor=Visitor(user, device, address), cards=user.cards, entry=entry, segment=segment,
+            look_alike=look_alike,
+        )  # fmt: skip
 
     def _newcomer(self) -> Guest:
         rng = self._rng
@@ -132,7 +158,7 @@ class Guests:
         if rng.random() < 0.1:
             address = self._world.people.address(rng, COUNTRIES.draw(rng))
         visitor = Visitor(user, user.device_id, address)
-        return Guest(visitor=visitor, cards=user.cards, entry="new", look_alike="new_user")
+        return Guest(visitor=visitor, cards=user.cards, entry="new", segment=household.segment, look_alike="new_user")
 
     def _group(self) -> list[tuple[float, Guest]]:
         """Friends or colleagues who agreed on an event and buy within a minute or two, some on one device."""
@@ -148,6 +174,23 @@ class Guests:
             visitor = replace(guest.visitor, address=office, device_id=shared or guest.visitor.device_id)
             member = replace(guest, visitor=visitor, look_alike="group", wish=Wish(event, ticket, 1 if alone else None))
             members.append((rng.uniform(0, 100), member))
+        return members
+
+    def _fan_club(self) -> list[tuple[float, Guest]]:
+        """Members at home and in the clubhouse, all after the same event within minutes, as many seats as they may."""
+        rng, world = self._rng, self._world
+        event, clubhouse = world.event(rng, "fans"), world.people.office(rng.randrange(N_OFFICES))
+        issuer, country = rng.choice(world.people.bins)
+        members = []
+        for _ in range(rng.randint(6, 16)):
+            guest = self._newcomer() if rng.random() < 0.15 else self._guest()
+            if rng.random() < 0.4:
+                guest = replace(guest, visitor=replace(guest.visitor, address=clubhouse))
+            if rng.random() < 0.5:
+                card = world.people.card(rng, country, f"club/{issuer}/{guest.visitor.user.user_id}", issuer)
+                guest = replace(guest, cards=(card, *guest.cards))
+            wish = Wish(event, world.ticket(rng, event), rng.choice((2, 3, 4, 4, 6)))
+            members.append((rng.expovariate(1 / 90), replace(guest, look_alike="fan_club", wish=wish)))
         return members
 
     def _fresh_device(self) -> str:

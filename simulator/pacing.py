@@ -137,6 +137,11 @@ class Crowd:
         else:
             self._queue.append(resume)
 
+    def missed(self) -> None:
+        """Who was let through the door did not pay after all: somebody else's turn."""
+        if self._open:
+            self._engine.after(0.0, self._pay_next)
+
     def _next_slot(self) -> None:
         due_us = next(self._slots, None)
         if due_us is not None:

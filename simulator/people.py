@@ -3,7 +3,8 @@
 from dataclasses import dataclass, replace
 from random import Random
 
-from simulator.catalogue import DAY_US
+from simulator.attention import DAY_US
+from simulator.demand import Segment
 from simulator.draws import Weighted
 from simulator.ids import Ids
 
@@ -19,6 +20,13 @@ DOMAINS = Weighted(
 )  # fmt: skip
 HOUSEHOLD_SIZES = Weighted([(1, 45.0), (2, 30.0), (3, 13.0), (4, 12.0)])
 CARDS_EACH = Weighted([(1, 60.0), (2, 30.0), (3, 10.0)])
+SEGMENTS_OF: tuple[Weighted[Segment], Weighted[Segment]] = (
+    Weighted([("fans", 50.0), ("families", 10.0), ("tourists", 20.0), ("bargain_hunters", 20.0)]),
+    Weighted([("fans", 25.0), ("families", 55.0), ("tourists", 5.0), ("bargain_hunters", 15.0)]),
+)
+"""What a household of one or two, and a larger one, goes out for. Assumed."""
+CALL_OFF = 0.02
+"""Share of the households that give tickets back far more often than others. Assumed."""
 N_BINS = 150
 N_OFFICES = 1_500
 N_CARRIER_ADDRESSES = 2_500
@@ -61,6 +69,11 @@ class Household:
     home: Address
     country: str
     shared_device: str | None
+    segment: Segment
+    opened_us: int
+    """When the youngest of its accounts was opened."""
+    calls_off: bool
+    """Whether something always comes between, so that they give tickets back."""
 
 
 class People:
@@ -112,7 +125,8 @@ class People:
         country = COUNTRIES.draw(rng)
         home = self.address(rng, country)
         user = self._user(rng, country, f"new/{key}", n_cards=1)
-        return Household((replace(user, opened_us=opened_us, office=None),), home, country, None)
+        user = replace(user, opened_us=opened_us, office=None)
+        return Household((user,), home, country, None, SEGMENTS_OF[0].draw(rng), opened_us, False)
 
     def card(self, rng: Random, country: str, key: str, number: str | None = None) -> Card:
         """A card of a country's issuer, or of the issuer `number`; `key` names it."""
@@ -129,7 +143,10 @@ class People:
         if size > 1 and rng.random() < 0.3:  # a partner's card in both wallets
             users[1] = replace(users[1], cards=(*users[1].cards, users[0].cards[0]))
         shared = self.device(f"home/{number}") if size > 1 and rng.random() < 0.6 else None
-        return Household(tuple(users), self.address(rng, country), country, shared)
+        return Household(
+            tuple(users), self.address(rng, country), country, shared, SEGMENTS_OF[size > 2].draw(rng),
+            max(user.opened_us for user in users), rng.random() < CALL_OFF,
+        )  # fmt: skip
 
     def _user(self, rng: Random, country: str, key: str, n_cards: int | None) -> User:
         n = n_cards or CARDS_EACH.draw(rng)

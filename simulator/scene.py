@@ -8,7 +8,7 @@ from typing import Any
 
 from simulator.catalogue import Event, Ticket
 from simulator.draws import Weighted
-from simulator.engine import Engine, Pause
+from simulator.engine import SECOND_US, Engine, Pause
 from simulator.shop import Paid, Shop
 from simulator.storefront import Storefront
 from simulator.truth import Truth
@@ -23,6 +23,13 @@ PARTY_SIZES = {
 }
 """Tickets per order."""
 
+RUSH_US = 1800 * SECOND_US
+"""How long visitors wait in line after sales have opened …"""
+RUSH_WAIT_SECONDS = 12.0
+"""… and for how long, in the median. Assumed."""
+IMPATIENT = 0.1
+"""Whoever goes faster than this is at the front of the line."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scene:
@@ -33,6 +40,11 @@ class Scene:
     storefront: Storefront
     shop: Shop
     truth: Truth
+
+    def in_line(self, rng: Random, event: Event, pace: float) -> Generator[Pause, Any, None]:
+        """Wait one's turn where the doors have just opened and everybody wants in."""
+        if self.engine.now_us - event.on_sale_us < RUSH_US and pace > IMPATIENT:
+            yield dwell(rng, RUSH_WAIT_SECONDS)
 
     def shown_price(self, event: Event, ticket: Ticket) -> Generator[Pause, Any, Offer]:
         """Ask for the price and wait for it."""
@@ -46,7 +58,9 @@ class Scene:
 
     def on_sale(self, event: Event, n_tickets: int) -> bool:
         """Whether an event sells so many tickets now."""
-        return self.engine.now_us < event.starts_us and self.storefront.seats_left(event) >= n_tickets
+        return (
+            event.on_sale_us <= self.engine.now_us < event.starts_us and self.storefront.seats_left(event) >= n_tickets
+        )
 
 
 def dwell(rng: Random, median: float, *, spread: float = 0.6) -> float:

@@ -51,18 +51,19 @@ class Simulation:
         def rng(purpose: str) -> Random:
             return Random(f"{setup.seed}/{setup.run}/{purpose}")
 
-        self.world = world
-        self.engine = Engine(setup.start_us)
-        self.feed = Feed(self.engine, Ids(f"{setup.seed}/{setup.run}"), write)
-        self.truth = Truth(world)
+        self.engine = engine = Engine(setup.start_us)
+        self.world = world.at_work(lambda: engine.now_us, lambda what: self.truth.changed(engine.now_us, what))
+        self.feed = Feed(engine, Ids(f"{setup.seed}/{setup.run}"), write)
+        self.truth = Truth(self.world)
+        events = tuple(event.as_of(setup.start_us) for event in world.events)
         self.inventory = Inventory(
-            world.events, self.engine, self.feed, interval_seconds=setup.rules.inventory_interval
+            events, engine, self.feed, interval_seconds=setup.rules.inventory_interval, sold_out=self.world.sold_out
         )
         self.storefront = Storefront(self.feed, self.inventory, setup.prices)
         self.shop = Shop(self.engine, self.feed, self.inventory, self.truth, rng("shop"), setup.rules, asked)
-        scene = Scene(world, self.engine, self.storefront, self.shop, self.truth)
+        scene = Scene(self.world, self.engine, self.storefront, self.shop, self.truth)
         self.crowd = Crowd(
             self.engine, slots, per_second=setup.per_second, opens_us=setup.opens_us, punctual=setup.punctual
         )
-        self.buyers = Buyers(scene, rng("buyers"), self.crowd.door, setup.habits)
+        self.buyers = Buyers(scene, rng("buyers"), self.crowd.door, setup.habits, self.crowd.missed)
         self.fraudsters = Fraudsters(scene, rng("fraudsters"), setup.tempo)

@@ -2,14 +2,18 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from ibook import messages as m
 from ibook import topics
+from simulator.attention import DAY_US
 from simulator.catalogue import Event, Ticket
+from simulator.demand import Demand
 from simulator.engine import Await
 from simulator.feed import Feed
 from simulator.inventory import Inventory
+from simulator.revenue import Look, Market
 from simulator.visits import Offer, Visitor
 
 
@@ -29,6 +33,13 @@ class ListPrices:
         answer(Offer(ticket.list_price_minor))
 
 
+@dataclass(frozen=True, slots=True)
+class _Looks:
+    ticket: Ticket
+    by_demand: dict[Demand, list[int]]
+    """Visitors, and the tickets they wanted."""
+
+
 class Storefront:
     """Visits as messages, seats as holds, prices as questions."""
 
@@ -42,6 +53,7 @@ class Storefront:
         """Prices shown per event."""
         self.shown_at: Counter[tuple[str, str, int]] = Counter()
         """Prices shown per event, ticket type and price."""
+        self._looks: dict[tuple[str, str, int], _Looks] = {}
         self.last_price_minor: dict[tuple[str, str], int] = {}
         """Last price shown, per event and ticket type."""
 
@@ -60,6 +72,27 @@ class Storefront:
             )
 
         return ask
+
+    def looked(self, event: Event, ticket: Ticket, demand: Demand, n_tickets: int) -> None:
+        """Note, for whoever judges prices later, how somebody decides who was shown a price and is free to decide."""
+        key = event.event_id, ticket.name, self._feed.now_us // DAY_US
+        looks = self._looks.get(key)
+        if looks is None:
+            looks = self._looks[key] = _Looks(ticket, {})
+        counts = looks.by_demand.setdefault(demand, [0, 0])
+        counts[0] += 1
+        counts[1] += n_tickets
+
+    def markets(self) -> tuple[Market, ...]:
+        """Who was shown prices since the doors opened, per ticket type and day, in the order they came."""
+        return tuple(
+            Market(
+                event_id=event_id, ticket_type=name, day=day, list_price_minor=looks.ticket.list_price_minor,
+                floor_minor=looks.ticket.floor_minor, cap_minor=looks.ticket.cap_minor,
+                looks=tuple(Look(demand, *counts) for demand, counts in looks.by_demand.items()),
+            )
+            for (event_id, name, day), looks in self._looks.items()
+        )  # fmt: skip
 
     def hold(self, visitor: Visitor, event: Event, n_seats: int) -> str | None:
         """Put seats into the cart: the hold's id, or None when there are not enough left."""
@@ -98,6 +131,7 @@ class Storefront:
         self.prices = prices
         self.shown.clear()
         self.shown_at.clear()
+        self._looks.clear()
         self.last_price_minor.clear()
 
     def seats_left(self, event: Event) -> int:

@@ -11,7 +11,6 @@ import pytest
 
 from ibook.settings import Settings
 from simulator.catalogue import Ticket
-from simulator.demand import Demand
 from simulator.engine import Timer
 from simulator.quotes import HttpPrices
 from simulator.visits import Offer
@@ -19,7 +18,7 @@ from simulator.world import World
 from tests.unit.test_simulator_shop import NOW
 
 EVENT = World(5, NOW).events[0]
-TICKET = Ticket("standard", 4000, 2400, 6400, 1.0, Demand.at_list(4000, probability=0.5, elasticity=-1.0))
+TICKET = Ticket("standard", 4000, 2400, 6400, 1.0, {})
 GOOD = {
     "quote_id": "q-1", "event_id": EVENT.event_id, "ticket_type": "standard", "price_minor": 4400,
     "currency": "EUR", "expires_at": "2026-03-01T12:10:00+00:00", "expected_sales": {"mean": 0.4},
