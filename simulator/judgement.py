@@ -9,9 +9,9 @@ from msgspec import Struct
 from simulator import thresholds as files
 from simulator.record import DecidedBy, Machine, Mode, RunRecord
 from simulator.thresholds import Threshold, Thresholds
-from simulator.validators import FAMILIES, Figures, Measure, figures_of, measures_of, names
+from simulator.validators import FAMILIES, Figures, Measure, figures_of, meaning_of, measures_of, names
 from simulator.validators.business import paired
-from simulator.validators.measure import Estimate
+from simulator.validators.measure import Estimate, Unit
 
 Verdict = Literal["passed", "failed", "not measured"]
 
@@ -21,6 +21,7 @@ class Result(Struct, frozen=True, kw_only=True):
 
     name: str
     value: float | None
+    unit: Unit
     threshold: float
     bound: Literal["at most", "at least"]
     verdict: Verdict
@@ -129,7 +130,7 @@ def _compare(measure: Measure, threshold: Threshold) -> Result:
         value, sentence = None, f"It rests on {measure.n}, and {threshold.needs} are needed to judge it: {sentence}"
     verdict: Verdict = "not measured" if value is None else "passed" if threshold.holds(value) else "failed"
     return Result(
-        name=measure.name, value=value, threshold=threshold.bound,
+        name=measure.name, value=value, unit=meaning_of(measure.name).unit, threshold=threshold.bound,
         bound="at most" if threshold.at_least is None else "at least", verdict=verdict, sentence=sentence,
         why=threshold.why,
     )  # fmt: skip

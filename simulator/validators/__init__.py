@@ -13,16 +13,18 @@ from simulator.validators.degradation import Harm
 from simulator.validators.drift import Drift
 from simulator.validators.latency import Latency
 from simulator.validators.load import Load
-from simulator.validators.measure import Measure as Measure
+from simulator.validators.measure import Meaning, Measure
 from simulator.validators.traffic import Traffic
 from simulator.validators.traffic import figures as traffic_figures
 
-MEASURES: dict[str, str] = {
+MEASURES: dict[str, Meaning] = {
     **latency.MEASURES, **load.MEASURES, **accuracy.MEASURES, **drift.MEASURES, **business.MEASURES,
     **degradation.MEASURES,
 }  # fmt: skip
 """What every measure is, by its name; a name with `<…>` stands for a family."""
 FAMILIES = (accuracy.RECALL_OF, accuracy.FALSE_DECLINES_OF)
+
+__all__ = ["FAMILIES", "MEASURES", "Figures", "Measure", "figures_of", "meaning_of", "measures_of", "names"]
 
 
 class Figures(Struct, frozen=True, kw_only=True):
@@ -40,6 +42,12 @@ class Figures(Struct, frozen=True, kw_only=True):
 def names() -> tuple[str, ...]:
     """The names of measures that every run has."""
     return tuple(name for name in MEASURES if "<" not in name)
+
+
+def meaning_of(name: str) -> Meaning:
+    """What the measure of this name is; one of a family means what its family does. Raises KeyError for no name."""
+    family = next((each for each in MEASURES if "<" in each and name.startswith(each[: each.index("<")])), name)
+    return MEASURES[name if name in MEASURES else family]
 
 
 def figures_of(record: RunRecord) -> Figures:

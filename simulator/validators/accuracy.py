@@ -14,21 +14,23 @@ from msgspec import Struct
 from simulator.record import Minor, PurchaseRecord, RunRecord
 from simulator.validators.cards import CardPrecision, card_precision
 from simulator.validators.curves import Curve, Histogram, average_precision, curve_of, histograms
-from simulator.validators.measure import Measure, Share, known, not_taken, share, unknown
+from simulator.validators.measure import Meaning, Measure, Share, known, not_taken, share, unknown
 
 RECALL_OF, FALSE_DECLINES_OF = "accuracy.recall_", "accuracy.false_declines_"
 """What the names of measures about one pattern or one look-alike begin with."""
 MEASURES = {
-    "accuracy.recall": "share of the payment fraud that was flagged",
-    "accuracy.precision": "share of what was flagged that is payment fraud, abuse left out",
-    "accuracy.average_precision": "average precision of the scores, abuse left out",
-    "accuracy.false_declines": "share of the honest purchases that were turned down in the end",
-    "accuracy.worst_look_alike": "the same share of the look-alike that suffers most",
-    "accuracy.card_precision": "compromised cards among the top k of a period, as a share of what could be found",
-    "accuracy.money_saved": "amount of payment fraud turned down, as a share of what would otherwise have been lost",
-    "accuracy.abuse_flagged": "share of the abuse that was flagged",
-    f"{RECALL_OF}<pattern>": "recall of one pattern",
-    f"{FALSE_DECLINES_OF}<look-alike>": "false declines of one look-alike; `none` is who looks like nothing",
+    "accuracy.recall": Meaning("share", "share of the payment fraud that was flagged"),
+    "accuracy.precision": Meaning("share", "share of what was flagged that is payment fraud, abuse left out"),
+    "accuracy.average_precision": Meaning("score", "average precision of the scores, abuse left out"),
+    "accuracy.false_declines": Meaning("share", "share of the honest purchases that were turned down in the end"),
+    "accuracy.worst_look_alike": Meaning("share", "the same share of the look-alike that suffers most"),
+    "accuracy.card_precision": Meaning("share", "compromised cards among the top k of a period, of those to be found"),
+    "accuracy.money_saved": Meaning("share", "share of the money at stake in payment fraud that was not lost"),
+    "accuracy.abuse_flagged": Meaning("share", "share of the abuse that was flagged"),
+    f"{RECALL_OF}<pattern>": Meaning("share", "recall of one pattern"),
+    f"{FALSE_DECLINES_OF}<look-alike>": Meaning(
+        "share", "false declines of one look-alike; `none` is who looks like nothing"
+    ),
 }
 FEW = 30
 """A look-alike with fewer purchases does not count as the worst: one unlucky family would."""

@@ -11,15 +11,15 @@ from msgspec import Struct
 
 from simulator.record import Minor, RunRecord
 from simulator.revenue import at_the_cap, best_price
-from simulator.validators.measure import Estimate, Measure, Share, known, not_taken, share
+from simulator.validators.measure import Estimate, Meaning, Measure, Share, known, not_taken, share
 from simulator.validators.redraws import POLICIES, Redraws, mean_of, redraw
 
 MEASURES = {
-    "business.over_list": "expected revenue at the prices shown over that at list prices, less 1",
-    "business.of_best_fixed": "expected revenue as a share of that at the best fixed prices",
-    "business.of_oracle": "expected revenue as a share of an oracle's, who knows each day's demand",
-    "business.sell_through": "share of the seats there were that were sold",
-    "business.quoted": "share of the prices shown that came with a quote",
+    "business.over_list": Meaning("change", "expected revenue at the prices shown over that at list prices, less 1"),
+    "business.of_best_fixed": Meaning("share", "expected revenue as a share of that at the best fixed prices"),
+    "business.of_oracle": Meaning("share", "expected revenue as a share of an oracle's, who knows each day's demand"),
+    "business.sell_through": Meaning("share", "share of the seats there were that were sold"),
+    "business.quoted": Meaning("share", "share of the prices shown that came with a quote"),
 }
 
 

@@ -3,11 +3,11 @@
 from msgspec import Struct
 
 from simulator.record import RunRecord
-from simulator.validators.measure import Measure, known, not_taken
+from simulator.validators.measure import Meaning, Measure, known, not_taken
 
 MEASURES = {
-    "degradation.injected": "messages that were harmed",
-    "degradation.unanswered": "purchases that could be identified, harmed or not, and were not answered",
+    "degradation.injected": Meaning("count", "messages that were harmed"),
+    "degradation.unanswered": Meaning("count", "identifiable purchases, harmed or not, without an answer"),
 }
 
 

@@ -3,12 +3,12 @@
 from msgspec import Struct
 
 from simulator.record import Change, Noticed, RunRecord
-from simulator.validators.measure import Measure, known, not_taken, unknown
+from simulator.validators.measure import Meaning, Measure, known, not_taken, unknown
 
 MEASURES = {
-    "drift.noticed": "share of the injected drifts that the platform noticed",
-    "drift.delay_seconds": "longest time from an injected drift until it was noticed",
-    "drift.false_alarms": "drifts reported before there was one",
+    "drift.noticed": Meaning("share", "share of the injected drifts that the platform noticed"),
+    "drift.delay_seconds": Meaning("seconds", "longest time from an injected drift until it was noticed"),
+    "drift.false_alarms": Meaning("count", "drifts reported before there was one"),
 }
 SILENT = "The platform reports no drift yet, so nothing can be said about it."
 

@@ -6,14 +6,14 @@ import numpy as np
 from msgspec import Struct
 
 from simulator.record import RunRecord
-from simulator.validators.measure import Measure, known, not_taken
+from simulator.validators.measure import Meaning, Measure, known, not_taken
 
 MEASURES = {
-    "latency.p50_ms": "median time from purchase to readable verdict",
-    "latency.p95_ms": "95th percentile of it",
-    "latency.p99_ms": "99th percentile of it",
-    "latency.missing": "purchases that Kafka took and nobody answered",
-    "latency.conflicting": "purchases with two verdicts that differ",
+    "latency.p50_ms": Meaning("ms", "median time from purchase to readable verdict"),
+    "latency.p95_ms": Meaning("ms", "95th percentile of it"),
+    "latency.p99_ms": Meaning("ms", "99th percentile of it"),
+    "latency.missing": Meaning("count", "purchases that Kafka took and nobody answered"),
+    "latency.conflicting": Meaning("count", "purchases with two verdicts that differ"),
 }
 SLICES = 60
 """Slices of time the plot has."""

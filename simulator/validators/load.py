@@ -3,13 +3,13 @@
 from msgspec import Struct
 
 from simulator.record import RunRecord
-from simulator.validators.measure import Measure, known, unknown
+from simulator.validators.measure import Meaning, Measure, known, unknown
 
 MEASURES = {
-    "load.rate_share": "purchases per second reached, as a share of what was asked",
-    "load.held": "1 when the machine held the rate to the end, 0 when not",
-    "load.pacing_p99_ms": "99th percentile of how far from its due time a purchase was published",
-    "load.undelivered": "messages that Kafka did not take",
+    "load.rate_share": Meaning("share", "purchases per second reached, as a share of what was asked"),
+    "load.held": Meaning("count", "1 when the machine held the rate to the end, 0 when not"),
+    "load.pacing_p99_ms": Meaning("ms", "99th percentile of how far from its due time a purchase was published"),
+    "load.undelivered": Meaning("count", "messages that Kafka did not take"),
 }
 
 UNWATCHED = "Nobody kept watch over the pace."

@@ -1,11 +1,18 @@
 """What validators hand over: measures, and the shares and intervals they are made of."""
 
-from typing import Annotated
+from typing import Annotated, Literal, NamedTuple
 
 from msgspec import Meta, Struct
 
-Minor = int
-"""Money in minor units."""
+Unit = Literal["ms", "seconds", "share", "change", "score", "count"]
+"""A `share` is of 1, a `change` may be below 0, a `score` has no unit."""
+
+
+class Meaning(NamedTuple):
+    """What a measure is."""
+
+    unit: Unit
+    says: str
 
 
 class Measure(Struct, frozen=True, kw_only=True):

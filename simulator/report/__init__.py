@@ -15,7 +15,7 @@ def write_json(path: Path, judgement: Judgement) -> None:
 
 def write_report(path: Path, judgement: Judgement) -> None:
     """The judgement as a page with plots."""
-    from simulator.page import render
+    from simulator.report.page import render
 
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(render(judgement), encoding="utf-8")
