@@ -5,12 +5,14 @@ somebody else on a fresh device near the victim: e-mail or password are changed,
 an account of many years, and handed on within minutes.
 """
 
+from collections.abc import Generator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from simulator.attacks.craft import Count, Craft, Odds
 from simulator.attacks.pattern import Pattern
 from simulator.attacks.ring import Means, Reaction, Ring
-from simulator.engine import Process
+from simulator.engine import Pause, Process
 from simulator.people import Address, Card
 from simulator.scene import dwell
 from simulator.visits import Visitor
@@ -24,7 +26,7 @@ PATTERN = Pattern(
         "Failed logins in many accounts from few devices, then a new device in an old account, changed "
         "credentials, and tickets handed on within minutes."
     ),
-    look_alikes=("forgot_password", "new_device", "traveller"),
+    look_alikes=("forgot_password", "new_device", "traveller", "gift_buyer"),
 )
 
 
@@ -36,6 +38,8 @@ class Strength:
     """Accounts whose leaked password is tried."""
     opens: float
     """Of them, those it opens. Real lists open far fewer; nobody needs the thousands that fail."""
+    guesses: float
+    """Of the opened, those where other leaked passwords were tried first."""
     means: Means
     same_hands: float
     """Whoever opened the account loots it too, from the same device and address; else it was passed on."""
@@ -52,6 +56,7 @@ class Strength:
 STRENGTH = Strength(
     tries=(25, 60),
     opens=0.09,
+    guesses=0.4,
     means=Means(devices=(2, 5), addresses=(2, 6)),
     same_hands=0.35,
     near_victim=0.5,
@@ -70,25 +75,22 @@ def begin(craft: Craft, attack: int | None) -> Process:
     for _ in range(craft.some(STRENGTH.tries)):
         owner, cards = craft.owner()
         intruder = Visitor(owner.user, ring.device(), ring.address())
-        opened = craft.chance(STRENGTH.opens)
-        craft.scene.storefront.log_in(intruder, succeeded=opened)
-        if opened:
+        if craft.chance(STRENGTH.opens):
             craft.start(_loot(craft, ring, intruder, owner.address, cards[0]))
+        else:
+            craft.scene.storefront.log_in(intruder, succeeded=False)
         yield ring.pause(craft.rng.uniform(*craft.tempo.stuffing_gap))
         if ring.has_given_up:
             return
 
 
 def _loot(craft: Craft, ring: Ring, intruder: Visitor, home: Address, stored: Card) -> Process:
-    rng, front = craft.rng, craft.scene.storefront
+    yield from _open(craft, intruder)
     if not craft.chance(STRENGTH.same_hands):
-        address = craft.address(home.country if craft.chance(STRENGTH.near_victim) else None)
-        intruder = replace(intruder, device_id=craft.device(), address=address)
-        yield dwell(rng, craft.tempo.takeover_gap, spread=1.0)
-        front.log_in(intruder, succeeded=True)
+        intruder = yield from _pass_on(craft, intruder, home)
     if craft.chance(STRENGTH.changes_account):
-        front.change_account(intruder, rng.choice(("email", "password", "phone")))
-    yield dwell(rng, craft.tempo.takeover_gap, spread=1.0)
+        craft.scene.storefront.change_account(intruder, craft.rng.choice(("email", "password", "phone")))
+    yield dwell(craft.rng, craft.tempo.takeover_gap, spread=1.0)
     for _ in range(2 if craft.chance(STRENGTH.again) else 1):
         order = craft.anything()
         order = replace(order, n_tickets=max(2, order.n_tickets))
@@ -96,3 +98,20 @@ def _loot(craft: Craft, ring: Ring, intruder: Visitor, home: Address, stored: Ca
         ring.heard(paid)
         if craft.chance(STRENGTH.hands_on):
             yield from craft.hand_on(intruder, order, paid)
+
+
+def _open(craft: Craft, intruder: Visitor) -> Generator[Pause, Any, None]:
+    """Log in, at once or with one of the other passwords that leaked."""
+    for _ in range(craft.some((1, 3)) if craft.chance(STRENGTH.guesses) else 0):
+        craft.scene.storefront.log_in(intruder, succeeded=False)
+        yield dwell(craft.rng, 1.5)
+    craft.scene.storefront.log_in(intruder, succeeded=True)
+
+
+def _pass_on(craft: Craft, intruder: Visitor, home: Address) -> Generator[Pause, Any, Visitor]:
+    """Somebody else, who bought the password, comes in a little later."""
+    address = craft.address(home.country if craft.chance(STRENGTH.near_victim) else None)
+    yield dwell(craft.rng, craft.tempo.takeover_gap, spread=1.0)
+    buyer = replace(intruder, device_id=craft.device(), address=address)
+    craft.scene.storefront.log_in(buyer, succeeded=True)
+    return buyer

@@ -25,7 +25,7 @@ PATTERN = Pattern(
         "An old account on its usual device pays each order with another card from another address, and "
         "hands every order on."
     ),
-    look_alikes=("several_cards", "new_device"),
+    look_alikes=("several_cards", "gift_buyer"),
     begins=0.7,
 )
 

@@ -23,7 +23,7 @@ PATTERN = Pattern(
         "Many accounts with cards of one issuer, on a few networks and devices, each buying nearly the "
         "most it may of one event within minutes."
     ),
-    look_alikes=("fan_club", "group", "office_ip"),
+    look_alikes=("fan_club", "group"),
 )
 
 
@@ -34,11 +34,11 @@ class Strength:
     accounts: Count
     """A case of 2025 had 49 accounts for one event, 277 for another; these are for a smaller town."""
     tickets: Count
-    """Per order: 273 tickets for those 49 accounts, under a limit of six."""
+    """Per account: 273 tickets for those 49 accounts, under a limit of six."""
     means: Means
     ages_days: tuple[float, ...]
-    again: float
-    """The same account buys a second order later."""
+    in_two: float
+    """Buys them in two orders."""
     odds: Odds
     """Virtual cards are good ones, and numbers for text messages are rented by the thousand."""
     reaction: Reaction
@@ -49,7 +49,7 @@ STRENGTH = Strength(
     tickets=(4, MOST_TICKETS),
     means=Means(devices=(4, 10), addresses=(4, 9), networks=2, issuers=(1, 2)),
     ages_days=(2, 60, 700),
-    again=0.15,
+    in_two=0.15,
     odds=Odds(declines=0.04, passes=0.6),
     reaction=Reaction(after=4, changes=("devices", "addresses", "cards", "pace"), gives_up_after=3),
 )
@@ -69,9 +69,9 @@ def begin(craft: Craft, attack: int | None) -> Process:
 
 
 def _buy_out(craft: Craft, ring: Ring, visitor: Visitor, event: Event) -> Process:
-    card = craft.card(ring.issuer())
-    for _ in range(2 if craft.chance(STRENGTH.again) else 1):
-        ticket = craft.scene.world.ticket(craft.rng, event)
-        order = Order(event, ticket, craft.some(STRENGTH.tickets), pause=1.5)
+    card, n_tickets = craft.card(ring.issuer()), craft.some(STRENGTH.tickets)
+    first = n_tickets // 2 if craft.chance(STRENGTH.in_two) else n_tickets
+    for n in filter(None, (first, n_tickets - first)):
+        order = Order(event, craft.scene.world.ticket(craft.rng, event), n, pause=1.5)
         ring.heard((yield from craft.buy(visitor, card, order, craft.nature(PATTERN, ring.attack, STRENGTH.odds))))
         yield craft.rng.uniform(*craft.tempo.ring_gap)

@@ -20,7 +20,7 @@ PATTERN = Pattern(
     share=0.0015,
     typical_purchases=3.0,
     tell=("Holds as regular as a clock on one event, far more of them than purchases, from a handful of devices."),
-    look_alikes=("window_shopper", "fan_club"),
+    look_alikes=("window_shopper",),
 )
 
 

@@ -23,7 +23,7 @@ PATTERN = Pattern(
         "A card that another account pays with, on a device nobody saw before, often from a young account "
         "or another country."
     ),
-    look_alikes=("new_user", "traveller", "several_cards"),
+    look_alikes=("new_user", "traveller"),
     is_campaign=False,
 )
 
