@@ -188,6 +188,25 @@ class InventoryChanged(Message, frozen=True, kw_only=True, tag="inventory_change
     promoter_id: Id | None = None
 
 
+# -------------------------------------------------------------------------------------------------- competitor-prices
+class CompetitorPrice(Struct, frozen=True, kw_only=True):
+    """What somebody else asks for one of our ticket types."""
+
+    ticket_type: Id
+    price_minor: Minor
+
+
+class CompetitorPrices(Message, frozen=True, kw_only=True, tag="competitor_prices.v1"):
+    """What the cheapest competitor asks now. Topic `competitor-prices`, key `event_id`, compacted: the last one counts.
+
+    Ticket types that are not named are not offered elsewhere.
+    """
+
+    event_id: Id
+    currency: Currency
+    prices: Annotated[list[CompetitorPrice], Meta(max_length=50)]
+
+
 # --------------------------------------------------------------------------------------- fraud-verdicts, fraud-evidence
 class FraudVerdict(Message, frozen=True, kw_only=True, tag="fraud_verdict.v1"):
     """The answer to one purchase. Topic `fraud-verdicts`, key `transaction_id`, the partition of the purchase.

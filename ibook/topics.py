@@ -61,6 +61,10 @@ EVENT_INVENTORY = Topic(
     name="event-inventory", message=m.InventoryChanged, key="event_id", written_by="shop",
     read_by="features", dead_letters_by="features", compacted=True, from_outside=True,
 )  # fmt: skip
+COMPETITOR_PRICES = Topic(
+    name="competitor-prices", message=m.CompetitorPrices, key="event_id", written_by="shop", read_by="nobody yet",
+    compacted=True, from_outside=True,
+)  # fmt: skip
 ENTITY_UPDATES = Topic(
     name="entity-updates", message=None, key="none, explicit partition of the entity", written_by="features",
     read_by="features, archive", retention_days=2,
@@ -96,8 +100,8 @@ DEAD_LETTERS = Topic(
 
 TOPICS = (
     TICKET_ACTIVITY, TICKET_PURCHASES, PAYMENT_OUTCOMES, FRAUD_LABELS, EVENT_LISTINGS, EVENT_INVENTORY,
-    ENTITY_UPDATES, FRAUD_EVIDENCE, FRAUD_VERDICTS, QUOTE_JOURNAL, PRICE_REWARDS, PRICE_POLICIES, MODEL_RELEASES,
-    DEAD_LETTERS,
+    COMPETITOR_PRICES, ENTITY_UPDATES, FRAUD_EVIDENCE, FRAUD_VERDICTS, QUOTE_JOURNAL, PRICE_REWARDS, PRICE_POLICIES,
+    MODEL_RELEASES, DEAD_LETTERS,
 )  # fmt: skip
 BY_NAME = {topic.name: topic for topic in TOPICS}
 
