@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from ibook.messages import PurchaseRequested
+from simulator.billboard import Billboard
 from simulator.buyers import Buyers
 from simulator.engine import Engine
 from simulator.feed import Feed, Write
@@ -61,9 +62,14 @@ class Simulation:
         )
         self.storefront = Storefront(self.feed, self.inventory, setup.prices)
         self.shop = Shop(self.engine, self.feed, self.inventory, self.truth, rng("shop"), setup.rules, asked)
+        self._billboard = Billboard(world.events, engine, self.feed, self.shop)
         scene = Scene(self.world, self.engine, self.storefront, self.shop, self.truth)
         self.crowd = Crowd(
             self.engine, slots, per_second=setup.per_second, opens_us=setup.opens_us, punctual=setup.punctual
         )
         self.buyers = Buyers(scene, rng("buyers"), self.crowd.door, setup.habits, self.crowd.missed)
         self.fraudsters = Fraudsters(scene, rng("fraudsters"), setup.tempo)
+
+    def announce(self) -> None:
+        """Publish what is listed now, seats and competitors' prices; what comes later is published when it is due."""
+        self._billboard.open()
