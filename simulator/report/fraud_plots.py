@@ -70,7 +70,7 @@ def scores(figures: Figures) -> Plot | None:
     data = {
         "type": "heatmap", "x": [(number + 0.5) / BINS for number in range(BINS)], "y": [words(name) for name in names],
         "z": shares, "zmin": 0,
-        "colorscale": [[0, "rgba(61,143,209,0)"], [0.15, "rgba(61,143,209,0.45)"], [1, "#0b4f8a"]],
+        "colorscale": [[0, "rgba(61,143,209,0)"], [0.15, "rgba(61,143,209,0.45)"], [1, "rgba(61,143,209,1)"]],
         "showscale": False, "xgap": 1, "ygap": 2,
         "hovertemplate": "%{y}: %{z:.1%} score near %{x:.2f}<extra></extra>",
     }  # fmt: skip
@@ -137,7 +137,7 @@ def false_declines(figures: Figures) -> Plot | None:
     return Plot(
         name="false-declines", title="Honest buyers in trouble, by what they look like", data=data,
         height=max(240, 80 + 38 * len(names)),
-        says="Shares with 95 % intervals; `none` are those who look like nothing.",
+        says="Shares with 95 % intervals; “none” are those who look like nothing.",
         layout={"xaxis": share_axis(rangemode="tozero"), "yaxis": axis(showgrid=False), "bargap": 0.3},
     )  # fmt: skip
 

@@ -32,7 +32,7 @@ def render(judgement: Judgement) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(amount=amount, share=share, estimate=estimate, written=written)
+    environment.filters.update(amount=amount, share=share, estimate=estimate, money=money, written=written)
     runs = [_section(number, run) for number, run in enumerate(judgement.runs)]
     return environment.get_template("page.html.jinja").render(
         judgement=judgement, runs=runs, style=Markup((FOLDER / "page.css").read_text()),
@@ -87,6 +87,15 @@ def amount(value: float | None, unit: Unit) -> str:
             return f"{value:.1f} s"
         case "ms":
             return f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"
+
+
+def money(minor: int) -> str:
+    """An amount of money, without its minor units.
+
+    >>> money(1234567)
+    '12,346'
+    """
+    return f"{minor / 100:,.0f}"
 
 
 def share(found: Share) -> str:

@@ -5,6 +5,7 @@ from simulator.validators import Figures
 from simulator.validators.latency import Latency
 
 PROMISED_MS = 200.0
+TICKS_MS = [value * 10**power for power in range(5) for value in (1, 2, 5)]
 TICKET_TYPES = 24
 """Shown of the prices: those most people looked at."""
 NAMES = {"list": "list prices", "shown": "prices shown", "best_fixed": "best fixed prices", "oracle": "oracle"}
@@ -36,7 +37,7 @@ def latency_over_time(found: Latency) -> Plot | None:
     return Plot(
         name="latency-over-time", title="Purchase to readable verdict", data=data,
         says="Percentiles per slice of the run, in milliseconds, on a logarithmic scale.",
-        layout={"xaxis": axis("seconds of the run"), "yaxis": axis("ms", type="log"), **_promise()},
+        layout={"xaxis": axis("seconds of the run"), "yaxis": axis("ms", type="log", tickvals=TICKS_MS), **_promise()},
     )  # fmt: skip
 
 
@@ -55,16 +56,16 @@ def latency_histogram(found: Latency) -> Plot | None:
         return None
     last = max(number for number, bar in enumerate(found.histogram) if bar.n)
     bars = found.histogram[: last + 1]
-    names = [f"≤ {bar.up_to_ms:g}" if bar.up_to_ms is not None else "more" for bar in bars]
+    names = [f"{bar.up_to_ms:g}" if bar.up_to_ms is not None else "more" for bar in bars]
     late = [bar.up_to_ms is None or bar.up_to_ms > PROMISED_MS for bar in bars]
     data = {
-        "type": "bar", "x": names, "y": [bar.n for bar in bars], "hovertemplate": "%{x} ms: %{y}<extra></extra>",
+        "type": "bar", "x": names, "y": [bar.n for bar in bars], "hovertemplate": "up to %{x} ms: %{y}<extra></extra>",
         "marker": {"color": [RED if is_late else BLUE for is_late in late]},
     }  # fmt: skip
     return Plot(
         name="latency-histogram", title="How long verdicts took", data=[data],
         says=f"Verdicts per span of milliseconds; red ones are beyond the plan's {PROMISED_MS:.0f} ms.",
-        layout={"xaxis": axis("ms", type="category"), "yaxis": axis("verdicts"), "bargap": 0.08},
+        layout={"xaxis": axis("up to ms", type="category", tickangle=0), "yaxis": axis("verdicts"), "bargap": 0.08},
     )  # fmt: skip
 
 
@@ -73,19 +74,21 @@ def revenue(figures: Figures) -> Plot | None:
     found = figures.business.revenue
     if not found or not found["list"].value:
         return None
-    base = found["list"].value
-    values = [found[name].value / base for name in NAMES]
+    base, names = found["list"].value, list(NAMES)[::-1]
+    values = [found[name].value / base for name in names]
     data = {
-        "type": "bar", "x": list(NAMES.values()), "y": values, "marker": {"color": [GREY, BLUE, TEAL, ORANGE]},
-        "text": [f"{value:.1%}" for value in values], "textposition": "outside", "cliponaxis": False,
-        "hovertemplate": "%{x}: %{y:.1%}<extra></extra>",
-        **whiskers(values, [found[name].low / base for name in NAMES], [found[name].high / base for name in NAMES],
-                   sideways=False),
+        "type": "scatter", "mode": "markers+text", "y": [NAMES[name] for name in names], "x": values,
+        "marker": {"color": [ORANGE, TEAL, BLUE, GREY], "size": 13}, "text": [f"{value:.1%}" for value in values],
+        "textposition": "top center", "cliponaxis": False, "hovertemplate": "%{y}: %{x:.1%}<extra></extra>",
+        **whiskers(values, [found[name].low / base for name in names], [found[name].high / base for name in names],
+                   sideways=True),
     }  # fmt: skip
+    room = 0.15 * max(0.1, max(values) - min(values))
     return Plot(
         name="revenue", title="Expected revenue, list prices = 100 %", data=[data],
         says=f"By the hidden demand of the visitors who came; 95 % intervals over {figures.business.redraws} redraws.",
-        layout={"xaxis": axis(), "yaxis": axis(tickformat=".0%", range=[0, 1.15 * max(values)]), "bargap": 0.45},
+        layout={"xaxis": axis(tickformat=".0%", range=[min(values) - room, max(values) + room]),
+                "yaxis": axis(range=[-0.5, len(names) - 0.3])},
     )  # fmt: skip
 
 
