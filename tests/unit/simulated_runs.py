@@ -1,5 +1,6 @@
 """Records of runs for tests: a run on which nothing is wrong, to be spoiled in one way at a time."""
 
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -38,6 +39,7 @@ def abuse(number: int = 0, pattern: str = "scalper-ring", **changes: Any) -> Pur
     return purchase(number, **{"is_abuse": True, "pattern": pattern, "score": 0.4, **changes})
 
 
+@cache
 def purchases(n: int = 3_000, seed: int = 1) -> tuple[PurchaseRecord, ...]:
     """A minute's mix: four of five frauds caught, one honest purchase in a hundred declined, some abuse."""
     rng = Random(f"{seed}/purchases")

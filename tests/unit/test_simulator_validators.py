@@ -3,12 +3,14 @@
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from simulator.judgement import Judgement, Result, judge, load_thresholds
-from simulator.record import Change, Degradation, Noticed, RunRecord
+from simulator.record import Change, Degradation, Noticed, PurchaseRecord, RunRecord
 from simulator.validators import MEASURES, accuracy, drift, figures_of, latency, measures_of, names
 from simulator.validators.cards import card_precision
 from simulator.validators.curves import average_precision, curve_of
@@ -29,7 +31,7 @@ def at(seconds: float) -> int:
     return START_US + int(seconds * 1_000_000)
 
 
-# ------------------------------------------------------------------------------------------------- a run as it should be
+# ------------------------------------------------------------------------------------------------ a run as it should be
 DRIFT = Change(what="people pay less", at_us=at(20), is_drift=True)
 WHOLE = run(
     changes=(DRIFT,), noticed=(Noticed(what="psi of amount", at_us=at(35)),),
@@ -43,29 +45,29 @@ def test_a_run_on_which_nothing_is_wrong_passes_every_threshold() -> None:
     assert (judgement.verdict, judgement.exit_code, judgement.failed) == ("passed", 0, ())
 
 
-def flat(share: float) -> tuple[Any, ...]:
+def flat(share: float) -> tuple[PurchaseRecord, ...]:
     """Purchases of which a share is fraud, all approved, with scores that say nothing."""
     rng = Random(3)
-    every = [
-        fraud(n, action="approve", outcome="settled") if rng.random() < share else purchase(n) for n in range(3000)
-    ]
-    return tuple(_with(each, score=rng.random(), card_id=f"c{n % 300}") for n, each in enumerate(every))
+
+    def one(number: int) -> PurchaseRecord:
+        make = fraud if rng.random() < share else purchase
+        return make(number, action="approve", outcome="settled", score=rng.random(), card_id=f"c{number % 300}")
+
+    return tuple(one(number) for number in range(3_000))
 
 
-def _with(each: Any, **changes: Any) -> Any:
-    from msgspec.structs import replace
-
+def _with(each: PurchaseRecord, **changes: Any) -> PurchaseRecord:
     return replace(each, **changes)
 
 
-def slow(latency_ms: float, share: float) -> tuple[Any, ...]:
+def slow(latency_ms: float, share: float) -> tuple[PurchaseRecord, ...]:
     return tuple(
         _with(each, latency_ms=latency_ms) if number % 100 < share * 100 else each
         for number, each in enumerate(purchases())
     )
 
 
-def unlucky(look_alike: str) -> tuple[Any, ...]:
+def unlucky(look_alike: str) -> tuple[PurchaseRecord, ...]:
     """A third of the honest buyers who look like this are turned down."""
     return tuple(
         _with(each, action="decline", outcome="refused") if each.look_alike == look_alike and number % 3 == 0 else each
@@ -261,9 +263,7 @@ scored = st.lists(st.tuples(st.booleans(), st.sampled_from([0.0, 0.1, 0.25, 0.5,
 
 
 @given(scored)
-def test_average_precision_is_scikit_learns_and_abuse_or_silence_change_nothing(
-    pairs: list[tuple[bool, float]],
-) -> None:
+def test_average_precision_is_scikit_learns_without_abuse_and_silence(pairs: list[tuple[bool, float]]) -> None:
     from sklearn.metrics import average_precision_score
 
     every = [fraud(n, score=score) if bad else purchase(n, score=score) for n, (bad, score) in enumerate(pairs)]
@@ -288,21 +288,20 @@ def test_the_curve_begins_strict_ends_at_full_recall_and_has_the_same_area(pairs
 
 
 def test_score_histograms_hold_every_score_of_a_pattern() -> None:
-    found = accuracy.figures(
-        run(purchases=(purchase(0, score=0.0), purchase(1, score=1.0), fraud(2, score=0.5)))
-    ).scores
+    three = (purchase(0, score=0.0), purchase(1, score=1.0), fraud(2, score=0.5))
+    found = accuracy.figures(run(purchases=three)).scores
     assert (sum(found["honest"].counts), found["honest"].counts[0], found["honest"].counts[-1]) == (2, 1, 1)
     assert found["card-testing"].counts[10] == 1
 
 
 # ------------------------------------------------------------------------------------------------------------ cards
-def card(name: str, second: float, score: float, *, bad: bool = False) -> Any:
+def card(name: str, second: float, score: float, *, bad: bool = False) -> PurchaseRecord:
     make = fraud if bad else purchase
     return make(int(second * 50), card_id=name, score=score, occurred_us=at(second))
 
 
 def test_card_precision_by_hand() -> None:
-    """Two periods of 10 s. In the first a and b are looked at, a is bad; then a is blocked, and c and d are looked at."""
+    """Two periods: in the first a and b are looked at, and a is bad; then a is blocked, c and d are looked at."""
     found = card_precision(run(purchases=(
         card("a", 1, 0.9, bad=True), card("a", 2, 0.2), card("b", 3, 0.8), card("c", 4, 0.7, bad=True),
         card("a", 11, 0.99, bad=True), card("c", 12, 0.6, bad=True), card("d", 13, 0.5), card("e", 14, 0.1),
@@ -347,8 +346,6 @@ def test_what_is_reported_where_nothing_drifts_is_a_false_alarm() -> None:
 
 # -------------------------------------------------------------------------------------------------------- judgement
 def test_the_same_record_is_judged_the_same() -> None:
-    import msgspec
-
     def encoded(judgement: Judgement) -> bytes:
         return msgspec.json.encode(judgement)
 
