@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.record import Minor, RunRecord
-from simulator.revenue import Look, Market, best_fixed_prices, oracle_prices
+from simulator.revenue import Market, best_fixed_prices, oracle_prices
 from simulator.validators.measure import Estimate
 
 POLICIES = ("list", "shown", "best_fixed", "oracle")
@@ -27,13 +27,19 @@ class Redraws:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Crowd:
-    """One entry per visitor: what each pays and how likely each buys under a policy, and how many seats that takes."""
+class _Visitors:
+    """The visitors of one market, one entry each; prices and probabilities of what was shown are one row per look."""
 
-    event: NDArray[np.int64]
+    event: int
     tickets: Floats
-    price: dict[str, Floats]
-    probability: dict[str, Floats]
+    fixed: dict[str, tuple[Minor, Floats]]
+    """Price and probability of buying under each policy of one price."""
+    look: NDArray[np.int64]
+    shown: Floats
+    weights: Floats
+    """How often each of the prices shown was shown, as a share."""
+    chances: Floats
+    """Probability of buying, of shape (looks, prices shown)."""
 
 
 def redraw(record: RunRecord, *, n: int = N_REDRAWS) -> Redraws | None:
@@ -44,21 +50,23 @@ def redraw(record: RunRecord, *, n: int = N_REDRAWS) -> Redraws | None:
     everybody is as likely to get one.
     """
     offers = _offers(record)
-    markets = [market for market in record.markets if offers.get((market.event_id, market.ticket_type))]
+    markets = [
+        market for market in record.markets
+        if market.visitors and offers.get((market.event_id, market.ticket_type))
+    ]  # fmt: skip
     events = sorted({market.event_id for market in markets})
-    if not any(market.visitors for market in markets):
+    if not markets:
         return None
     seats = {event.event_id: event.remaining_before for event in record.events}
     left = {event_id: seats.get(event_id, 10**9) for event_id in events}
     limits = np.array([left[event_id] for event_id in events], dtype=np.float64)
     prices = {"best_fixed": best_fixed_prices(markets, left), "oracle": oracle_prices(markets, left)}
+    crowd = [_visitors(market, events, offers, prices) for market in markets]
     revenue: dict[str, Floats] = {name: np.zeros(n) for name in POLICIES}
     for number in range(n):
         rng = np.random.default_rng([record.seed % 2**32, number])
-        crowd = _crowd(markets, events, offers, prices, rng)
-        luck = rng.random(crowd.event.size)
-        for name in POLICIES:
-            revenue[name][number] = _revenue(crowd, name, luck, limits)
+        for name, earned in _redraw_once(crowd, rng, limits).items():
+            revenue[name][number] = earned
     return Redraws(n=n, revenue=revenue)
 
 
@@ -81,43 +89,41 @@ def _offers(record: RunRecord) -> Offers:
     return dict(offers)
 
 
-def _crowd(
-    markets: Sequence[Market], events: Sequence[str], offers: Offers, prices: Mapping[str, Mapping[Market, Minor]],
-    rng: np.random.Generator,
-) -> _Crowd:  # fmt: skip
-    number = {event_id: index for index, event_id in enumerate(events)}
-    event, tickets = [], []
-    price: dict[str, list[Floats]] = {name: [] for name in POLICIES}
-    probability: dict[str, list[Floats]] = {name: [] for name in POLICIES}
-    for market in markets:
-        fixed = {"list": market.list_price_minor, **{name: of[market] for name, of in prices.items()}}
-        for look in (look for look in market.looks if look.visitors):
-            event.append(np.full(look.visitors, number[market.event_id]))
-            tickets.append(np.full(look.visitors, look.tickets / look.visitors))
-            for name, shown in fixed.items():
-                price[name].append(np.full(look.visitors, float(shown)))
-                probability[name].append(np.full(look.visitors, look.demand.probability(shown)))
-            shown_prices, chances = _shown(look, offers[market.event_id, market.ticket_type], rng)
-            price["shown"].append(shown_prices)
-            probability["shown"].append(chances)
-    return _Crowd(
-        event=np.concatenate(event), tickets=np.concatenate(tickets),
-        price={name: np.concatenate(parts) for name, parts in price.items()},
-        probability={name: np.concatenate(parts) for name, parts in probability.items()},
+def _visitors(
+    market: Market, events: Sequence[str], offers: Offers, prices: Mapping[str, Mapping[Market, Minor]]
+) -> _Visitors:
+    looks = [look for look in market.looks if look.visitors]
+    counts = [look.visitors for look in looks]
+
+    def chances(price: float) -> Floats:
+        return np.array([look.demand.probability(price) for look in looks])
+
+    policies = {"list": market.list_price_minor, **{name: of[market] for name, of in prices.items()}}
+    offered = offers[market.event_id, market.ticket_type]
+    times = np.array([shown for _, shown in offered], dtype=np.float64)
+    return _Visitors(
+        event=events.index(market.event_id),
+        tickets=np.repeat([look.tickets / look.visitors for look in looks], counts),
+        fixed={name: (price, np.repeat(chances(price), counts)) for name, price in policies.items()},
+        look=np.repeat(np.arange(len(looks)), counts),
+        shown=np.array([price for price, _ in offered], dtype=np.float64),
+        weights=times / times.sum(), chances=np.column_stack([chances(price) for price, _ in offered]),
     )  # fmt: skip
 
 
-def _shown(look: Look, offers: Sequence[tuple[Minor, int]], rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """A price for each visitor, out of those shown, and how likely each buys at it."""
-    prices = np.array([price for price, _ in offers], dtype=np.float64)
-    weights = np.array([shown for _, shown in offers], dtype=np.float64)
-    drawn = rng.choice(prices.size, size=look.visitors, p=weights / weights.sum())
-    chances = np.array([look.demand.probability(price) for price, _ in offers])
-    return prices[drawn], chances[drawn]
-
-
-def _revenue(crowd: _Crowd, policy: str, luck: Floats, seats: Floats) -> float:
-    bought = (luck < crowd.probability[policy]) * crowd.tickets
-    sold = np.bincount(crowd.event, bought, seats.size)
-    earned = np.bincount(crowd.event, bought * crowd.price[policy], seats.size)
-    return float((earned * np.minimum(1.0, seats / np.maximum(sold, 1e-9))).sum())
+def _redraw_once(crowd: Sequence[_Visitors], rng: np.random.Generator, seats: Floats) -> dict[str, float]:
+    sold = {name: np.zeros(seats.size) for name in POLICIES}
+    earned = {name: np.zeros(seats.size) for name in POLICIES}
+    for group in crowd:
+        luck = rng.random(group.tickets.size)
+        for name, (price, probability) in group.fixed.items():
+            tickets = float(((luck < probability) * group.tickets).sum())
+            sold[name][group.event] += tickets
+            earned[name][group.event] += tickets * price
+        drawn = rng.choice(group.shown.size, size=group.tickets.size, p=group.weights)
+        bought = (luck < group.chances[group.look, drawn]) * group.tickets
+        sold["shown"][group.event] += bought.sum()
+        earned["shown"][group.event] += (bought * group.shown[drawn]).sum()
+    return {
+        name: float((earned[name] * np.minimum(1.0, seats / np.maximum(sold[name], 1e-9))).sum()) for name in POLICIES
+    }
