@@ -25,6 +25,7 @@ from ibook.measures import LIFETIME, Resolution
 from ibook.topics import CHANGELOGS, TOPICS, Topic
 from infra.local.workers import WORKERS
 from tests.contracts.examples import types_of
+from tests.docs import simulated
 
 ROOT = Path(__file__).parents[2]
 FOLDER = "tests/contracts/examples"
@@ -222,6 +223,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "topics": topics, "shop-topics": shop_topics, "workers": workers, "fields": fields, "features": features,
     "request-features": request_features, "settings": settings_table, "metrics": metrics_table,
     "decisions": decisions,
+    "patterns": lambda: table(*simulated.patterns()), "scenarios": lambda: table(*simulated.scenarios()),
+    "measures": lambda: table(*simulated.measures()), "assumptions": lambda: table(*simulated.assumptions()),
+    "report-keys": lambda: table(*simulated.report_keys()),
 }  # fmt: skip
 
 

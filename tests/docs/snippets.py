@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-NAMED = re.compile(r"^```(python|bash|text) (\S+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+NAMED = re.compile(r"^```(python|bash|text|toml) (\S+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 HERE_DOCUMENT = re.compile(r"^cat > (\S+) <<EOF\n(.*?\n)EOF$", re.DOTALL | re.MULTILINE)
 
 
