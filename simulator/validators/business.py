@@ -103,10 +103,10 @@ def paired(runs: Sequence[Business]) -> Estimate | None:
 
 def _against(record: RunRecord, found: Business) -> tuple[Measure, ...]:
     names = ("business.over_list", "business.of_best_fixed", "business.of_oracle")
+    if found.shown and not found.quoted.count:
+        return not_taken(names, "Everything was offered at list price: no quote was asked for, or none could be had.")
     if found.over_list is None or found.of_best_fixed is None or found.of_oracle is None:
         return not_taken(names, "The demand behind the prices was not noted, or nobody was shown a price.")
-    if not found.quoted.count:
-        return not_taken(names, "Everything was offered at list price: no quote was asked for, or none could be had.")
     over, fixed, oracle = found.over_list, found.of_best_fixed, found.of_oracle
     return (
         known(names[0], over.value, found.shown,
