@@ -2,7 +2,6 @@
 
 import json
 import sys
-import time
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +20,7 @@ class Target(StrEnum):
 
     parquet = "parquet"
     kafka = "kafka"
+    jsonl = "jsonl"
 
 
 class Attack(StrEnum):
@@ -49,29 +49,54 @@ def simulator() -> None:
 
 @app.command()
 def history(
-    hours: Annotated[float, typer.Option(min=0.01, help="Length of the past.")] = 24.0,
-    purchases: Annotated[int, typer.Option(min=1, help="Purchases in it, about.")] = 5000,
+    hours: Annotated[float | None, typer.Option(min=0.01, help="Length of a short past [default: 24].")] = None,
+    days: Annotated[
+        float | None,
+        typer.Option(min=1, help="Length of a long past: sales open, sell out and end in it, labels take real days."),
+    ] = None,
+    purchases: Annotated[
+        int | None, typer.Option(min=1, help="Purchases in it, about [default: 5000, with --days 10000].")
+    ] = None,
+    events: Annotated[
+        int | None, typer.Option(min=1, help="Events before, in and after it [default: 120, with --days 100].")
+    ] = None,
+    users: Annotated[
+        int | None, typer.Option(min=1, help="Accounts that come back, about; new ones and attackers' come on top.")
+    ] = None,
+    fraud_rate: Annotated[
+        float | None,
+        typer.Option(min=0, max=0.5, help="Share of the purchases that is fraud; abuse grows with it."),
+    ] = None,
+    compress: Annotated[
+        float | None, typer.Option(help="How many times faster than in life labels and refunds come.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="The world: realtime with the same seed continues it.")] = 0,
     to: Annotated[Target, typer.Option(help="Where the messages go.")] = Target.parquet,
-    output: Annotated[Path, typer.Option(help="Folder of the Parquet files.")] = Path("history"),
-    truth: Annotated[Path | None, typer.Option(help="File for the ground truth, as JSON lines.")] = None,
-    end: Annotated[str, typer.Option(help="When the past ends, RFC 3339; now when left out.")] = "",
+    output: Annotated[Path, typer.Option(help="Folder of the Parquet files, or the JSON lines' file.")] = Path(
+        "history"
+    ),
+    truth: Annotated[
+        Path | None, typer.Option(help="File for the truth, as JSON lines [default: OUTPUT/truth/*.parquet].")
+    ] = None,
+    end: Annotated[
+        str, typer.Option(help="When it ends, RFC 3339 [default: now, with --days the last midnight UTC].")
+    ] = "",
 ) -> None:
-    """Write the past of a world: the same messages as realtime, with past event times."""
-    from simulator.history import generate
-    from simulator.sinks import KafkaSink, ParquetSink, Sink, write_all
+    """Write the past of a world: the same messages as realtime, with past event times.
 
-    past = generate(seed, parse_end(end), hours, purchases)
-    sink: Sink = ParquetSink(output) if to is Target.parquet else KafkaSink(load_settings())
-    if isinstance(sink, KafkaSink):
-        sink.check()
-    began = time.monotonic()
-    n = write_all(past, sink)
-    seconds = time.monotonic() - began
-    if truth is not None:
-        past.truth.write(truth)
-    shares = ", ".join(f"{pattern} {share:.2%}" for pattern, share in past.truth.shares().items())
-    typer.echo(f"{n} messages with {len(past.truth.transactions)} purchases in {seconds:.1f} s ({n / seconds:.0f}/s)")
+    A stand-in for the platform decides, and every ticket is sold at its list price. The same command gives the same
+    bytes; without --end, one with --days does so all day.
+    """
+    from simulator.past import HistoryOptions, write_history
+
+    options = HistoryOptions(
+        seed=seed, hours=hours, days=days, end=parse_end(end) if end else None, purchases=purchases, events=events,
+        users=users, fraud_rate=fraud_rate, compress=compress, to=to.value, output=output, truth=truth,
+    )  # fmt: skip
+    done = write_history(options)
+    rate = done.messages / done.seconds
+    shares = ", ".join(f"{pattern} {share:.2%}" for pattern, share in done.shares.items())
+    typer.echo(f"{done.messages} messages with {done.purchases} purchases in {done.seconds:.1f} s ({rate:.0f}/s)")
     typer.echo(f"purchases: {shares}")
 
 

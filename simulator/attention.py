@@ -110,16 +110,15 @@ class Attention:
         turn = int(np.searchsorted(self._turns, now_us, side="right"))
         return min(until, int(self._turns[turn])) if turn < len(self._turns) else until
 
-    def over(self, start_us: int, end_us: int, step_us: int) -> NDArray[np.float64]:
-        """Tickets per second of all events together, in the middle of every step of [start, end).
+    def over(self, instants: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Tickets per second of all events together, at each of these instants, which ascend.
 
         Each event counts until its seats would be gone, were everybody served who wants one.
         """
-        middles = np.arange(start_us + step_us // 2, end_us + step_us // 2, step_us, dtype=np.int64)
-        total = np.zeros(len(middles))
+        total = np.zeros(len(instants))
         for index in range(len(self._on_sale)):
-            first, last = np.searchsorted(middles, (self._on_sale[index], self._sells_out[index]))
-            life = middles[first:last]
+            first, last = np.searchsorted(instants, (self._on_sale[index], self._sells_out[index]))
+            life = instants[first:last]
             burst = self._burst[index] * np.exp((self._on_sale[index] - life) / self._burst_us[index])
             rise = self._rise[index] * np.exp((life - self._starts[index]) / self._rise_us)
             total[first:last] += (burst + rise + self._plateau[index]) * self._factor[index]

@@ -19,6 +19,7 @@ class Weighted(Generic[T]):
     def __init__(self, choices: Iterable[tuple[T, float]]) -> None:
         pairs = list(choices)
         self.choices = tuple(choice for choice, _ in pairs)
+        self.weights = tuple(weight for _, weight in pairs)
         self._cumulated = list(accumulate(weight for _, weight in pairs))
         self._total, self._last = self._cumulated[-1], len(pairs) - 1
 

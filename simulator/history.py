@@ -5,14 +5,19 @@ from dataclasses import replace
 from datetime import datetime
 from random import Random
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ibook.clock import to_us
+from ibook.errors import ConfigurationError
 from ibook.messages import Message, PurchaseRequested
 from ibook.topics import Topic
+from simulator.attention import HOUR_US
 from simulator.engine import SECOND_US
 from simulator.feed import Write
 from simulator.fraudsters import Tempo
 from simulator.mix import Mix, begin_background
-from simulator.pacing import HOUR_US, daily
+from simulator.pacing import busyness, daily, following, middles
 from simulator.shop import ShopRules
 from simulator.simulation import Setup, Simulation
 from simulator.standin import StandInPolicy
@@ -22,6 +27,9 @@ from simulator.world import World, WorldSize
 
 LABEL_DAYS = 360.0
 """A history is so many days of label delay long: the median chargeback takes a twelfth of it, the cap a third."""
+DAY_SECONDS = 86_400.0
+RUSH = 5.0
+"""A past of hours is there to fill windows and to learn from: one opening of a sale must not be all of it."""
 VERDICT_SECONDS = 0.02
 
 
@@ -30,11 +38,14 @@ class History:
 
     Every iteration begins anew and gives the same messages. About `purchases` purchases spread over `hours` up to
     `end`; verdicts are a stand-in's, tickets are sold at list price.
+
+    Without `compress` the longest label delays are squeezed into a third of the past, whatever its length; with it
+    delays are those of life divided by it. `rush` limits how much busier than usual the opening of a sale can be.
     """
 
     def __init__(
         self, seed: int, end: datetime, hours: float, purchases: int, *, size: WorldSize | None = None,
-        mix: Mix | None = None,
+        mix: Mix | None = None, compress: float | None = None, rush: float = RUSH,
     ) -> None:  # fmt: skip
         if hours <= 0 or purchases <= 0:
             raise ValueError(f"a history needs time and purchases, not {hours} hours and {purchases} purchases")
@@ -44,6 +55,8 @@ class History:
         self.mix = mix or Mix()
         self.world = World(seed, end, size)
         self.truth = Truth(self.world)
+        self._rush = rush
+        self._label_day_seconds = DAY_SECONDS / compress if compress else hours * 3600 / LABEL_DAYS
 
     def __iter__(self) -> Iterator[tuple[str, str, Message]]:
         outbox: list[tuple[str, str, Message]] = []
@@ -54,7 +67,7 @@ class History:
         simulation = self._simulate(write)
         self.truth = simulation.truth
         engine = simulation.engine
-        simulation.shop.announce(self.world.events)
+        simulation.announce()
         while (due_us := engine.next_due_us) is not None and due_us <= self.end_us:
             engine.run_next()
             if outbox:
@@ -67,7 +80,7 @@ class History:
         run = f"history/{self.start_us}/{self.end_us}/{self.purchases}"
         rng = Random(f"{self.seed}/{run}/slots")
         policy = StandInPolicy(Random(f"{self.seed}/{run}/policy"))
-        rules = replace(ShopRules(), label_day_seconds=seconds / LABEL_DAYS)
+        rules = replace(ShopRules(), label_day_seconds=self._label_day_seconds)
         setup = Setup(
             seed=self.seed, run=run, start_us=self.start_us, opens_us=self.start_us, punctual=False,
             per_second=n_honest / seconds, rules=rules, tempo=Tempo(), prices=ListPrices(), mix=self.mix,
@@ -79,7 +92,7 @@ class History:
                 VERDICT_SECONDS, lambda: simulation.shop.on_verdict(purchase.transaction_id, action)
             )
 
-        slots = daily(self.start_us, self.end_us, n_honest, rng)
+        slots = following(self.start_us, self.end_us, self._load(), n_honest, rng)
         simulation = Simulation(self.world, setup, slots, write=write, asked=asked)
         simulation.crowd.begin(simulation.buyers.arrivals)
         begin_background(
@@ -87,6 +100,14 @@ class History:
             lambda share: self._campaigns(share, rng), (self.start_us, self.end_us),
         )  # fmt: skip
         return simulation
+
+    def _load(self) -> NDArray[np.float64]:
+        """How busy the shop is, per step: as the events on sale are looked at, by day, week and season."""
+        instants = middles(self.start_us, self.end_us)
+        looked_at = self.world.attention.over(instants)
+        if not looked_at.any():
+            raise ConfigurationError("Nothing is on sale in that time: more events, or a longer past, are needed.")
+        return np.minimum(looked_at, self._rush * np.median(looked_at[looked_at > 0])) * busyness(instants)
 
     def _campaigns(self, share: float, rng: Random) -> Iterator[int]:
         """Instants, so many per purchase; a part of one is one by chance, so that a short past has no more fraud."""

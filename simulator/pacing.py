@@ -3,17 +3,28 @@
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import pi, sin, sqrt
+from math import sqrt
 from random import Random
 
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.attention import DAY_US, HOUR_US
 from simulator.engine import SECOND_US, Engine, Process, Resume
 
 Arrivals = Callable[[bool], list[tuple[float, Process]]]
 """Draws the next visits, hasty ones on demand: seconds until each begins, and the visit."""
-HOUR_US = 3600 * SECOND_US
 SECONDS_TO_DOOR = 16.0
 """Mean length of a visit before the first payment, or without one; measured, and what is wrong in it is learned."""
-_STEP_US = 60 * SECOND_US
+STEP_US = 60 * SECOND_US
+"""How finely busyness is looked at."""
+DAY_SWING, SEASON_SWING = 0.6, 0.2
+"""How much busier than on average it is in the early evening, and in the season. Assumed."""
+BUSIEST_DAY = 335
+"""1 December: tickets are presents. Days since 1 January 1970."""
+WEEK = (0.95, 0.93, 0.97, 1.05, 1.2, 1.05, 0.85)
+"""Monday to Sunday: people plan on Fridays. Assumed."""
+_CHUNK = 4096
 
 
 def steady(start_us: int, per_second: float, rng: Random) -> Iterator[int]:
@@ -25,21 +36,39 @@ def steady(start_us: int, per_second: float, rng: Random) -> Iterator[int]:
 
 
 def daily(start_us: int, end_us: int, n: int, rng: Random) -> Iterator[int]:
-    """`n` instants in [start, end) that follow the day: busiest in the early evening UTC, quiet at night."""
-    steps = range(start_us, end_us, _STEP_US)
-    total = sum(_busyness(at_us) for at_us in steps)
-    done, number, due = 0.0, 0, rng.random() / n
-    for at_us in steps:
-        share = _busyness(at_us) / total
-        while number < n and due < done + share:
-            yield at_us + int((due - done) / share * min(_STEP_US, end_us - at_us))
-            number += 1
-            due = max(due, (number + rng.random()) / n)
-        done += share
+    """`n` instants in [start, end) that follow day, week and season: most in the early evening UTC, few at night."""
+    return following(start_us, end_us, busyness(middles(start_us, end_us)), n, rng)
 
 
-def _busyness(at_us: int) -> float:
-    return 1 + 0.6 * sin(2 * pi * (at_us / HOUR_US - 12) / 24)
+def following(
+    start_us: int, end_us: int, weights: NDArray[np.float64], n: int, rng: Random
+) -> Iterator[int]:  # fmt: skip
+    """`n` instants in [start, end), one in each n-th of what is due by then.
+
+    `weights` says how much that is per step of STEP_US from the start on; shape as of `middles`. Raises ValueError when
+    nothing is due at any time.
+    """
+    due = np.concatenate([[0.0], np.cumsum(weights)])
+    if not due[-1] > 0:
+        raise ValueError("no instant has any weight")
+    edges = np.minimum(start_us + STEP_US * np.arange(len(due), dtype=np.int64), end_us).astype(np.float64)
+    for first in range(0, n, _CHUNK):
+        drawn = [number + rng.random() for number in range(first, min(n, first + _CHUNK))]
+        yield from np.interp(np.array(drawn) * (due[-1] / n), due, edges).astype(np.int64).tolist()
+
+
+def middles(start_us: int, end_us: int) -> NDArray[np.int64]:
+    """The middle of every step of [start, end)."""
+    return np.arange(start_us + STEP_US // 2, end_us + STEP_US // 2, STEP_US, dtype=np.int64)
+
+
+def busyness(at_us: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How busy a shop is at these instants, by the hour, the day of the week and the season; 1 on average."""
+    hours, days = at_us / HOUR_US, at_us // DAY_US
+    by_hour = 1 + DAY_SWING * np.sin(2 * np.pi * (hours - 12) / 24)
+    by_season = 1 + SEASON_SWING * np.cos(2 * np.pi * (days - BUSIEST_DAY) / 365.2425)
+    busy: NDArray[np.float64] = by_hour * np.array(WEEK)[(days + 3) % 7] * by_season
+    return busy
 
 
 @dataclass(slots=True)
