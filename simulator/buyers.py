@@ -89,6 +89,7 @@ class Buyers:
                 front.log_in(guest.visitor, succeeded=False)
                 yield dwell(rng, 2.0)
             front.log_in(guest.visitor, succeeded=True)
+            yield dwell(rng, 2.0)
             if rng.random() < 0.6:
                 front.change_account(guest.visitor, "password")
             yield dwell(rng, 20.0, spread=1.0)
@@ -97,6 +98,7 @@ class Buyers:
                 front.log_in(guest.visitor, succeeded=False)
                 yield dwell(rng, 2.0)
             front.log_in(guest.visitor, succeeded=True)
+            yield dwell(rng, 2.0)
             if guest.look_alike == "new_device" and rng.random() < 0.2:
                 front.change_account(guest.visitor, rng.choice(("phone", "password", "email")))
                 yield dwell(rng, 20.0, spread=1.0)
@@ -110,10 +112,12 @@ class Buyers:
                 continue
             front.view(guest.visitor, event)
             yield from self._looked_at(guest, event, ticket, n_seats)
+            yield dwell(rng, 3.0)
             hold_id = front.hold(guest.visitor, event, n_seats)
             yield dwell(rng, 5.0)
             if hold_id is not None:
                 front.release(guest.visitor, event, hold_id, n_seats)
+                yield dwell(rng, 2.0)
         return rng.random() < self._habits.dream_comes_true
 
     def _gives_away(self, guest: Guest) -> float:

@@ -107,7 +107,7 @@ class Guests:
             return self._group()
         if luck > 1 - self.habits.fan_club:
             return self._fan_club()
-        return [(0.0, replace(self._guest(), pace=dwell(self._rng, 1.3, spread=0.8)))]
+        return [(self._rng.random(), replace(self._guest(), pace=dwell(self._rng, 1.3, spread=0.8)))]
 
     def _guest(self) -> Guest:
         rng, habits = self._rng, self.habits

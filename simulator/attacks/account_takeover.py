@@ -88,6 +88,7 @@ def _loot(craft: Craft, ring: Ring, intruder: Visitor, home: Address, stored: Ca
     yield from _open(craft, intruder)
     if not craft.chance(STRENGTH.same_hands):
         intruder = yield from _pass_on(craft, intruder, home)
+    yield dwell(craft.rng, 2.0)
     if craft.chance(STRENGTH.changes_account):
         craft.scene.storefront.change_account(intruder, craft.rng.choice(("email", "password", "phone")))
     yield dwell(craft.rng, craft.tempo.takeover_gap, spread=1.0)

@@ -26,7 +26,7 @@ MATURE_DAYS = 60.0
 """Age from which silence counts as honest: four in five disputes have come by then. Assumed, as shops do."""
 WARM_UP = 0.05
 """Share of the past left out at its beginning, where everybody looks new."""
-ALARM_SHARE = 0.02
+ALARM_SHARE = 0.03
 """Share of the purchases that recall and precision are given at: what a shop can look at. Assumed."""
 LEAST_FRAUDS = 20
 RESAMPLES = 200

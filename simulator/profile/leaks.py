@@ -124,14 +124,12 @@ class _Who:
 
 
 def _ordered(records: Sequence[Record]) -> Iterator[tuple[Message, list[float]]]:
-    """Visitors' messages with their place among all of their instant, and how many those are."""
-    position = 0
-    for _, group in groupby((message for _, _, message in records), key=lambda message: message.occurred_at):
+    """Visitors' messages with their place among all visitors' of their instant, and how many those are."""
+    caused = (message for _, _, message in records if isinstance(message, KINDS))
+    for _, group in groupby(caused, key=lambda message: message.occurred_at):
         instant = list(group)
         for place, message in enumerate(instant):
-            if isinstance(message, KINDS):
-                yield message, [float(place), float(len(instant)), float(position % 2), float(position % 5)]
-            position += 1
+            yield message, [float(place), float(len(instant))]
 
 
 def _said(message: Message) -> str:
