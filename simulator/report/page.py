@@ -74,6 +74,7 @@ def amount(value: float | None, unit: Unit) -> str:
     """
     if value is None:
         return NONE
+    value = round(value, 9) + 0.0  # no "-0.0 %"
     match unit:
         case "share":
             return f"{value * 100:.1f} %"

@@ -253,7 +253,7 @@ def _card_precision(found: Accuracy) -> Measure:
         why = "No scores were heard." if cards is None else "No compromised card was there to be found."
         return unknown("accuracy.card_precision", why)
     sentence = (
-        f"Of the {cards.k} cards of the highest scores in each {cards.period_seconds:g} s, {cards.value:.1%} were "
+        f"Of the {cards.k} cards of the highest scores in each {cards.period_seconds:.3g} s, {cards.value:.1%} were "
         f"compromised; {cards.best:.1%} could have been."
     )
     return known("accuracy.card_precision", cards.value / cards.best, found.fraud, sentence)

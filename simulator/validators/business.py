@@ -44,6 +44,8 @@ class Business(Struct, frozen=True, kw_only=True):
     shown: int
     """Prices shown."""
     quoted: Share
+    moved: Share
+    """Prices shown that are not the list price; none while no policy is in force."""
     sales: int
     """Settled purchases, less refunded ones."""
     tickets: int
@@ -73,7 +75,7 @@ def figures(record: RunRecord) -> Business:
     drawn = redraw(record)
     cap = at_the_cap(record.markets)
     return Business(
-        shown=shown, quoted=share(shown - min(shown, record.unquoted), shown),
+        shown=shown, quoted=share(shown - min(shown, record.unquoted), shown), moved=share(_moved(record), shown),
         sales=sum(price.bought for price in record.prices), tickets=sum(price.tickets for price in record.prices),
         revenue_minor=sum(price.price_minor * price.tickets for price in record.prices),
         redraws=0 if drawn is None else drawn.n,
@@ -105,6 +107,8 @@ def _against(record: RunRecord, found: Business) -> tuple[Measure, ...]:
     names = ("business.over_list", "business.of_best_fixed", "business.of_oracle")
     if found.shown and not found.quoted.count:
         return not_taken(names, "Everything was offered at list price: no quote was asked for, or none could be had.")
+    if found.shown and not found.moved.count:
+        return not_taken(names, "Every quote was at list price: no price policy was in force yet.")
     if found.over_list is None or found.of_best_fixed is None or found.of_oracle is None:
         return not_taken(names, "The demand behind the prices was not noted, or nobody was shown a price.")
     over, fixed, oracle = found.over_list, found.of_best_fixed, found.of_oracle
@@ -134,6 +138,15 @@ def _ratio(drawn: Redraws | None, policy: str, *, less: float = 0.0) -> Estimate
     if drawn is None or not drawn.revenue[policy].all():
         return None
     return mean_of(drawn.revenue["shown"] / drawn.revenue[policy] - less)
+
+
+def _moved(record: RunRecord) -> int:
+    """How often a price was shown that is not its ticket type's list price."""
+    at_list = {(event.event_id, ticket.name): ticket.list_price_minor for event in record.events
+               for ticket in event.tickets}  # fmt: skip
+    return sum(
+        price.shown for price in record.prices if price.price_minor != at_list.get((price.event_id, price.ticket_type))
+    )
 
 
 def _prices(record: RunRecord) -> tuple[TicketPrice, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from simulator.record import PurchaseRecord
+from simulator.visits import HONEST
 
 POINTS = 200
 """Points of a curve that is kept: more nobody sees."""
@@ -47,11 +48,13 @@ def curve_of(purchases: Sequence[PurchaseRecord]) -> Curve:
 
 
 def histograms(purchases: Sequence[PurchaseRecord]) -> dict[str, Histogram]:
-    """How the scores of each pattern are spread."""
+    """How the scores of each pattern are spread; whatever is neither fraud nor abuse is `honest`."""
     counts: defaultdict[str, list[int]] = defaultdict(lambda: [0] * BINS)
     for each in purchases:
         if each.score is not None:
-            counts[each.pattern][min(BINS - 1, int(each.score * BINS))] += 1
+            counts[each.pattern if each.is_fraud or each.is_abuse else HONEST][
+                min(BINS - 1, int(each.score * BINS))
+            ] += 1
     return {pattern: Histogram(counts=tuple(counts[pattern])) for pattern in sorted(counts)}
 
 

@@ -142,3 +142,13 @@ def test_several_runs_of_a_scenario_give_an_interval_that_holds_the_luck_of_lear
 def test_a_mean_of_one_value_has_no_width() -> None:
     one = mean_of(np.array([3.0]))
     assert (one.low, one.value, one.high) == (3.0, 3.0, 3.0)
+
+
+def test_quotes_that_are_all_at_list_price_are_no_pricing_either() -> None:
+    record = run(prices=(shown(0, 2_000), shown(1, 2_000)))
+    found = {measure.name: measure for measure in measures_of(record, all_figures_of(record))}
+    assert found["business.over_list"].value is None
+    assert "no price policy was in force" in found["business.over_list"].sentence
+    assert found["business.quoted"].value == 1
+    moved = business.figures(run(prices=(shown(0, 2_000, 30), shown(1, 2_200, 10)))).moved
+    assert str(moved) == "10 of 40"
