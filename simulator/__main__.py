@@ -10,9 +10,10 @@ from typing import Annotated
 import typer
 
 from ibook.errors import ConfigurationError, IbookError
-from ibook.settings import load_settings
+from simulator import commands
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(commands.app)
 
 
 class Target(StrEnum):
@@ -21,14 +22,6 @@ class Target(StrEnum):
     parquet = "parquet"
     kafka = "kafka"
     jsonl = "jsonl"
-
-
-class Attack(StrEnum):
-    """What can be launched at the start."""
-
-    card_testing = "card-testing"
-    card_testing_slow = "card-testing-slow"
-    account_takeover = "account-takeover"
 
 
 def parse_end(text: str) -> datetime:
@@ -98,21 +91,6 @@ def history(
     shares = ", ".join(f"{pattern} {share:.2%}" for pattern, share in done.shares.items())
     typer.echo(f"{done.messages} messages with {done.purchases} purchases in {done.seconds:.1f} s ({rate:.0f}/s)")
     typer.echo(f"purchases: {shares}")
-
-
-@app.command()
-def realtime(
-    rate: Annotated[float, typer.Option(min=0.1, help="Purchases per second on average.")] = 50.0,
-    duration: Annotated[float, typer.Option(min=1, help="Seconds of load.")] = 60.0,
-    seed: Annotated[int, typer.Option(help="The world; the same as the history's.")] = 0,
-    truth: Annotated[Path | None, typer.Option(help="File for the ground truth, as JSON lines.")] = None,
-    attack: Annotated[list[Attack] | None, typer.Option(help="Launch it at the start; may be repeated.")] = None,
-) -> None:
-    """Play the shop now: Kafka and serving come from IBOOK_KAFKA_BOOTSTRAP, IBOOK_SERVING_HOST and _PORT."""
-    from simulator.console import play
-
-    attacks = [pattern.value for pattern in attack or []]
-    play(load_settings(), rate=rate, duration=duration, seed=seed, truth=truth, attacks=attacks)
 
 
 @app.command()

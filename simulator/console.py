@@ -1,55 +1,73 @@
-"""The realtime shop in a terminal: a line a second, and a clean end."""
+"""Runs in a terminal: a bar that moves, or a line a second in a pipe, and what a run came to."""
 
 import signal
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from pathlib import Path
 from threading import Event as Flag
 from types import FrameType
+from typing import TYPE_CHECKING
 
-import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from ibook.settings import Settings
-from simulator.realtime import RealtimeShop
+from simulator.judgement import Judgement
 from simulator.stats import ShopStats
-from simulator.world import World
 
-DRAIN_SECONDS, HURRIED_SECONDS = 15.0, 3.0
-"""How long late verdicts are waited for after the load, and after being told to stop."""
+if TYPE_CHECKING:
+    from simulator.virtual import VirtualShop
 
-
-def play(
-    settings: Settings, *, rate: float, duration: float, seed: int, truth: Path | None, attacks: Sequence[str]
-) -> ShopStats:
-    """Run a shop for `duration` seconds, or until Ctrl-C or SIGTERM; prints as it goes. Raises IbookError."""
-    shop = RealtimeShop(World(seed, datetime.now(UTC)), settings, rate, seed)
-    with _told_to_stop() as stopped:
-        shop.start()
-        try:
-            for pattern in attacks:
-                shop.launch_attack(pattern)
-            _watch(shop, duration, stopped)
-            shop.end_load()
-            shop.drain(HURRIED_SECONDS if stopped.is_set() else DRAIN_SECONDS)
-        finally:
-            shop.stop()
-            if truth is not None:
-                shop.truth.write(truth)
-    if shop.failure is not None:
-        raise shop.failure
-    stats = shop.stats()
-    for line in summary(stats):
-        typer.echo(line)
-    return stats
+LINE_SECONDS, BAR_SECONDS = 1.0, 0.25
+"""How often a line is printed, and the bar drawn anew."""
 
 
-def _watch(shop: RealtimeShop, duration: float, stopped: Flag) -> None:
-    while not stopped.wait(min(1.0, max(0.01, duration - shop.stats().seconds))):
-        stats = shop.stats()
-        typer.echo(progress(stats))
-        if stats.seconds >= duration or shop.failure is not None:
+class Screen:
+    """Where runs show how they go."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(highlight=False, soft_wrap=True)
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+        self._shown_at = 0.0
+        self._behind = False
+        self.every_seconds = BAR_SECONDS if self._console.is_terminal else LINE_SECONDS
+
+    @contextmanager
+    def run(self, name: str) -> Iterator[None]:
+        """The time that one run takes."""
+        self._behind = False
+        if not self._console.is_terminal:
+            self.tell([f"{name}: the doors open."])
+            yield
             return
+        columns = (TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[line]}"))
+        with Progress(*columns, console=self._console, auto_refresh=False, transient=True) as self._bar:
+            self._task = self._bar.add_task(name, total=1.0, line="")
+            yield
+        self._bar = None
+
+    def show(self, stats: ShopStats, seconds: float) -> None:
+        """How a live run of so many seconds goes; it is said once more when the machine falls behind."""
+        self.show_line(progress(stats), stats.seconds / seconds)
+        if self._behind == stats.holds_the_rate:
+            self._behind = not stats.holds_the_rate
+            self.tell([_falls_behind(stats) if self._behind else f"{stats.seconds:5.0f} s  It holds the rate again."])
+
+    def show_line(self, line: str, share: float) -> None:
+        """How any run goes, of which this share is done; not more often than it can be read."""
+        now = time.monotonic()
+        if now - self._shown_at < 0.9 * self.every_seconds:
+            return
+        self._shown_at = now
+        if self._bar is None:
+            self.tell([line])
+        else:
+            self._bar.update(self._task, completed=min(1.0, share), line=line, refresh=True)
+
+    def tell(self, lines: Iterable[str]) -> None:
+        """Print lines, above the bar when there is one."""
+        for line in lines:
+            self._console.print(line, markup=False)
 
 
 def progress(stats: ShopStats) -> str:
@@ -58,23 +76,38 @@ def progress(stats: ShopStats) -> str:
     line = (
         f"{stats.seconds:5.0f} s  {stats.rate_reached:.1f}/s of {stats.rate_asked:g}/s  "
         f"lag {stats.lag_seconds * 1000:.0f} ms  "
-        f"purchases {stats.purchases}  missing {stats.missing}  {actions}  quotes {stats.quotes}  sales {stats.sales}"
+        f"purchases {stats.purchases}  missing {stats.missing}  {actions}  quotes {stats.quotes}  sales {stats.sales}  "
+        f"messages {sum(stats.messages.values())}"
     )
     return line if stats.holds_the_rate else f"{line}  CAN'T HOLD THE RATE ({stats.owed} purchases owed)"
 
 
+def _falls_behind(stats: ShopStats) -> str:
+    return (
+        f"{stats.seconds:5.0f} s  This machine can't hold the rate: {stats.lag_seconds:.1f} s late, {stats.owed} "
+        "purchases owed. Nothing is left out; it comes later than asked."
+    )
+
+
 def summary(stats: ShopStats) -> Iterator[str]:
-    """What a run came to."""
+    """What a live run came to."""
     reached = f"{stats.rate_reached:.1f}/s of {stats.rate_asked:g}/s asked"
     yield f"{stats.purchases} purchases in {stats.seconds:.0f} s: {reached}"
+    if not stats.held_the_rate:
+        yield (
+            f"THE RATE WAS NOT HELD: behind for {stats.seconds_behind:.0f} s, {stats.owed} purchases owed at the end; "
+            "the machine is too slow for it, or busy with something else"
+        )
     yield (
         f"verdicts {stats.verdicts}, missing {stats.missing}, conflicting {stats.conflicting}, "
         f"duplicated {stats.duplicated}; without one in time: approved {stats.approved_without_verdict}, "
         f"held {stats.held_without_verdict}"
     )
     if stats.latency_ms:
-        parts = ", ".join(f"{name} {value:.0f} ms" for name, value in stats.latency_ms.items())
-        yield f"purchase to readable verdict: {parts}; the shop itself was {stats.worst_lag_seconds * 1000:.0f} ms late"
+        yield f"purchase to readable verdict: {_ms(stats.latency_ms, 0)}"
+    if stats.pacing_error_ms:
+        pace, worst = _ms(stats.pacing_error_ms, 1), stats.worst_lag_seconds * 1000
+        yield f"messages {sum(stats.messages.values())}, sent after they were due: {pace}; at worst {worst:.0f} ms"
     if stats.recall is not None:
         precision = "none flagged" if stats.precision is None else f"precision {stats.precision:.2f}"
         yield f"fraud flagged: recall {stats.recall:.2f}, {precision}"
@@ -83,8 +116,38 @@ def summary(stats: ShopStats) -> Iterator[str]:
         yield f"Kafka did not take {stats.undelivered} messages"
 
 
+def _ms(values: dict[str, float], digits: int) -> str:
+    return ", ".join(f"{name} {value:.{digits}f} ms" for name, value in values.items())
+
+
+def virtual_progress(shop: "VirtualShop") -> str:
+    """One line of a run in virtual time."""
+    return f"{shop.seconds:5.0f} s of its own time  purchases {len(shop.actions)}  messages {shop.messages}"
+
+
+def virtual_summary(shop: "VirtualShop", where: str) -> Iterator[str]:
+    """What a run in virtual time came to."""
+    purchases, counts = len(shop.actions), shop.play.simulation.shop.ledger.counts
+    yield (
+        f"{purchases} purchases and {shop.messages} messages in {shop.seconds:.0f} s of virtual time: {where}; "
+        f"settled {counts['settled']}, declined {counts['declined']}, refused {counts['refused']}"
+    )
+
+
+def verdict_of(judgement: Judgement) -> Iterator[str]:
+    """What the thresholds say of some runs."""
+    for run in judgement.runs:
+        counts = {verdict: sum(each.verdict == verdict for each in run.results) for verdict in _VERDICTS}
+        yield f"{run.scenario}: {run.verdict} ({', '.join(f'{n} {verdict}' for verdict, n in counts.items())})"
+    for sentence in judgement.failed:
+        yield f"failed: {sentence}"
+
+
+_VERDICTS = ("passed", "failed", "not measured")
+
+
 @contextmanager
-def _told_to_stop() -> Iterator[Flag]:
+def told_to_stop() -> Iterator[Flag]:
     """A flag that Ctrl-C and SIGTERM set, instead of what they did before."""
     stopped = Flag()
 

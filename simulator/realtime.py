@@ -9,7 +9,7 @@ from ibook.clock import Clock, SystemClock, to_us
 from ibook.errors import ConfigurationError
 from ibook.messages import FraudVerdict, Message, PurchaseRequested
 from ibook.settings import Settings
-from ibook.topics import TICKET_ACTIVITY, TICKET_PURCHASES, Topic
+from ibook.topics import TICKET_PURCHASES, Topic
 from simulator.chronicle import Chronicle
 from simulator.engine import SECOND_US
 from simulator.fraudsters import CAMPAIGNS
@@ -110,10 +110,7 @@ class RealtimeShop:
         with self._loop.lock:
             if not self._ended_us:
                 self._ended_us = to_us(self._clock.now())
-            self._simulation.crowd.stop()
-            self._simulation.shop.is_selling = self._simulation.storefront.is_open = False
-            self._simulation.feed.muted.add(TICKET_ACTIVITY.name)
-            self.play.end()
+            self.play.close()
 
     def drain(self, timeout: float) -> bool:
         """Wait until every purchase has a verdict and is settled or turned down; False when time runs out first."""
@@ -173,12 +170,14 @@ class RealtimeShop:
         with self._loop.lock:
             return snapshot(
                 self._simulation, self.board, self._loop, rate=self.rate, rate_due=self.play.rate_now,
-                seconds=self._seconds(), seconds_behind=self._seconds_behind, pacing_error=self.pacing_error,
+                seconds=self.seconds, seconds_behind=self._seconds_behind, pacing_error=self.pacing_error,
                 unquoted=None if self._prices is None else self._prices.unquoted,
                 unreadable=self._reader.unreadable, undelivered=self._sink.undelivered,
             )  # fmt: skip
 
-    def _seconds(self) -> float:
+    @property
+    def seconds(self) -> float:
+        """Length of the load so far."""
         return ((self._ended_us or to_us(self._clock.now())) - self.play.started_us) / SECOND_US
 
     # ---------------------------------------------------------------------------------------- the shop's thread

@@ -1,11 +1,13 @@
-"""Where messages go: Kafka, Parquet files, or a list."""
+"""Where messages go: Kafka, Parquet files, JSON lines, or a list."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 from confluent_kafka import KafkaError, KafkaException
@@ -19,7 +21,9 @@ from ibook.settings import Settings
 SCHEMA = pa.schema(
     [("position", pa.int64()), ("key", pa.string()), ("occurred_at", pa.timestamp("us", "UTC")), ("value", pa.binary())]
 )
-"""Columns of a history file: place in the whole history, Kafka key, event time, and the message as JSON."""
+"""Columns of a history file: place in the whole history, Kafka key, event time, and the message as JSON.
+
+A damaged message, which only a degraded run has, is kept as it is, without an event time."""
 Record = tuple[str, str, Message]
 """Topic name, key, message."""
 
@@ -29,6 +33,10 @@ class Sink(Protocol):
 
     def write(self, topic: str, key: str, message: Message) -> None:
         """Take one message."""
+        ...
+
+    def write_raw(self, topic: str, key: str, value: bytes, transaction_id: str = "") -> None:
+        """Take any bytes; with a transaction id, as a purchase."""
         ...
 
     def close(self) -> None:
@@ -41,10 +49,15 @@ class MemorySink:
 
     def __init__(self) -> None:
         self.records: list[Record] = []
+        self.raw: list[tuple[str, str, bytes, str]] = []
 
     def write(self, topic: str, key: str, message: Message) -> None:
         """Take one message."""
         self.records.append((topic, key, message))
+
+    def write_raw(self, topic: str, key: str, value: bytes, transaction_id: str = "") -> None:
+        """Take any bytes."""
+        self.raw.append((topic, key, value, transaction_id))
 
     def close(self) -> None:
         """Nothing to do."""
@@ -66,8 +79,15 @@ class ParquetSink:
 
     def write(self, topic: str, key: str, message: Message) -> None:
         """Take one message."""
+        self._add(topic, key, message.occurred_at, codec.encode(message))
+
+    def write_raw(self, topic: str, key: str, value: bytes, transaction_id: str = "") -> None:
+        """Take any bytes; there is no place for a header."""
+        self._add(topic, key, None, value)
+
+    def _add(self, topic: str, key: str, occurred_at: datetime | None, value: bytes) -> None:
         rows = self._rows[topic]
-        rows.append((self._position, key, message.occurred_at, codec.encode(message)))
+        rows.append((self._position, key, occurred_at, value))
         self._position += 1
         if len(rows) >= self.rows_per_group:
             self._write_group(topic)
@@ -95,6 +115,39 @@ def read_parquet(folder: Path) -> Iterator[Record]:
         rows += zip(table["position"], [path.stem] * len(table["key"]), table["key"], table["value"], strict=True)
     for _, topic, key, value in sorted(rows):
         yield topic, key, codec.decode(value, topics.BY_NAME[topic].message)
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A line of a JSON lines file: a message, or the bytes of one that nobody can read."""
+
+    topic: str
+    key: str
+    message: msgspec.Raw | None = None
+    raw: bytes | None = None
+    """In base64."""
+
+
+class JsonLinesSink:
+    """All topics in one file, in the order in which messages left, one `Line` each."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("wb")
+
+    def write(self, topic: str, key: str, message: Message) -> None:
+        """Take one message."""
+        self._add(Line(topic=topic, key=key, message=msgspec.Raw(codec.encode(message))))
+
+    def write_raw(self, topic: str, key: str, value: bytes, transaction_id: str = "") -> None:
+        """Take any bytes; there is no place for a header."""
+        self._add(Line(topic=topic, key=key, raw=value))
+
+    def close(self) -> None:
+        """End the file."""
+        self._file.close()
+
+    def _add(self, line: Line) -> None:
+        self._file.write(msgspec.json.encode(line) + b"\n")
 
 
 class KafkaSink:

@@ -6,7 +6,7 @@ from random import Random
 
 from ibook.errors import ConfigurationError
 from ibook.messages import Message, PurchaseRequested
-from ibook.topics import Topic
+from ibook.topics import TICKET_ACTIVITY, Topic
 from simulator.attacks import PATTERNS
 from simulator.chronicle import Chronicle
 from simulator.degradation import Degraded, WriteRaw
@@ -18,7 +18,8 @@ from simulator.mix import Mix, begin_background
 from simulator.pacing import steady
 from simulator.record import Change
 from simulator.scenarios.curve import Curve, constant
-from simulator.scenarios.scenario import Scenario, Stage, Turn
+from simulator.scenarios.scenario import Scenario, Turn
+from simulator.scenarios.stage import Stage
 from simulator.shop import ShopRules
 from simulator.simulation import Setup, Simulation
 from simulator.storefront import ListPrices, Prices
@@ -35,7 +36,7 @@ DEGRADED_SHARES = (0.2, 0.85)
 
 
 class Play:
-    """Life: `fill()`, `open()`, then the engine is run by whoever keeps the time; `end()` lets out what waits.
+    """Life: `fill()`, `open()`, then the engine is run by whoever keeps the time, then `close()`.
 
     `per_second` purchases on average for `seconds`; without `seconds` for ever, which only a scenario without turns
     and of a constant rate can be. `now_us` is when the doors are to open, about; `write` takes messages as they leave.
@@ -98,7 +99,7 @@ class Play:
         self.started_us = now_us
         if self.chronicle is not None:
             self.chronicle.opened(simulation)
-        simulation.shop.announce(self._world.events)
+        simulation.announce()
         simulation.crowd.follow(self._instants(1.0, self._curve))
         self._begin_background()
         self._expect_turns()
@@ -112,8 +113,12 @@ class Play:
             self._launched.add(number)
         return number
 
-    def end(self) -> None:
-        """Let everything out that waits on its way."""
+    def close(self) -> None:
+        """No more visits, purchases or activity; what was begun is settled, what waits on its way is let out."""
+        simulation = self.simulation
+        simulation.crowd.stop()
+        simulation.shop.is_selling = simulation.storefront.is_open = False
+        simulation.feed.muted.add(TICKET_ACTIVITY.name)
         if self.degraded is not None:
             self.degraded.release()
 
@@ -144,7 +149,7 @@ class Play:
     def _expect_turns(self) -> None:
         if self.seconds is None:
             return
-        stage = Stage(self.simulation, self._rng, self.per_second * self.seconds, self.launch)
+        stage = Stage(self.simulation, self.per_second * self.seconds, self.launch)
         for turn in self.scenario.turns:
             self._at(turn.at, partial(self._take, turn, stage))
         if self.degraded is not None:

@@ -1,41 +1,13 @@
 """What a scenario is: the shape of its load, its fraud, its turns, and what is done to its messages."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import partial
-from random import Random
+from dataclasses import dataclass, field
 
-from simulator.attacks import PATTERNS
 from simulator.degradation import Degradation
 from simulator.guests import Habits
 from simulator.mix import Mix
 from simulator.scenarios.curve import Shape, constant
-from simulator.simulation import Simulation
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """What a turn works on."""
-
-    simulation: Simulation
-    rng: Random
-    purchases: float
-    """Those that the turn's scenario makes in the whole run, about."""
-    begin: Callable[[str], int | None]
-    """Begins a campaign on top of the load."""
-
-    def part(self, share: float) -> "Stage":
-        """The stage of a scenario that is only a share of the traffic."""
-        return replace(self, purchases=self.purchases * share)
-
-    def launch(self, pattern: str, *, share: float, within: float = 0.0) -> None:
-        """Begin campaigns, at least one, that try about `share` of all purchases, spread over `within` seconds."""
-        n = max(1, round(share * self.purchases / PATTERNS[pattern].typical_purchases))
-        for number in range(n):
-            self.simulation.engine.after(within * number / n, partial(self._begin, pattern))
-
-    def _begin(self, pattern: str) -> None:
-        self.begin(pattern)
+from simulator.scenarios.stage import Stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,129 @@
+"""What a command was asked to run, and whether that can begin: everything wrong is found before the first message."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ibook.errors import BrokerUnavailable, ConfigurationError
+from ibook.settings import Settings
+from simulator.options import To
+from simulator.scenarios import SCENARIOS, Scenario, mixed
+
+DAY_SECONDS = 86_400.0
+BEGINS = datetime(2026, 3, 2, 18, 0, tzinfo=UTC)
+"""When a run in virtual time begins: always the same, so that the same seed gives the same bytes."""
+FASTEST_RATE = 20_000.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """One or several runs. `rate` is in purchases per second on average, `seconds` the length of each run."""
+
+    scenarios: tuple[Scenario, ...]
+    seconds: float
+    rate: float
+    seed: int = 0
+    compress: float
+    """How many times faster than in life labels and refunds come."""
+    to: To = To.kafka
+    output: Path | None = None
+    truth: Path | None = None
+    report: Path | None = None
+    json: Path | None = None
+    thresholds: Path | None = None
+    attacks: tuple[str, ...] = ()
+    """Campaigns launched at the start of each run."""
+    judged: bool = True
+
+    @property
+    def label_day_seconds(self) -> float:
+        """How long a day of label or refund delay takes."""
+        return DAY_SECONDS / self.compress
+
+    def output_of(self, scenario: Scenario) -> Path:
+        """Where a run in virtual time goes: a folder of Parquet files, or a file of JSON lines."""
+        path = self.output or Path("run" if self.to is To.parquet else "run.jsonl")
+        if len(self.scenarios) == 1:
+            return path
+        return path / scenario.name if self.to is To.parquet else _beside(path, scenario.name)
+
+    def truth_of(self, scenario: Scenario) -> Path | None:
+        """Where a run's truth goes: of several runs each has a file of its own."""
+        if self.truth is None or len(self.scenarios) == 1:
+            return self.truth
+        return _beside(self.truth, scenario.name)
+
+
+def _beside(path: Path, name: str) -> Path:
+    return path.with_name(f"{path.stem}-{name}{path.suffix}")
+
+
+def scenario_named(name: str) -> Scenario:
+    """The scenario of this name. Raises ConfigurationError with those there are."""
+    if name not in SCENARIOS:
+        raise ConfigurationError(f"There is no scenario {name!r}, only {', '.join(SCENARIOS)}.")
+    return SCENARIOS[name]
+
+
+def parse_weights(text: str) -> Scenario:
+    """The scenario mixed by weights like `normal=0.7,fraud-attack=0.3`. Raises ConfigurationError in one sentence."""
+    weights: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, number = part.strip().partition("=")
+        scenario_named(name)
+        if name in weights:
+            raise ConfigurationError(f"--weights names {name} twice.")
+        try:
+            weights[name] = float(number)
+        except ValueError as error:
+            raise ConfigurationError(f"--weights has {part.strip()!r} where {name}=0.3 is meant.") from error
+    return mixed([(SCENARIOS[name], weight) for name, weight in weights.items()])
+
+
+def check(plan: Plan, settings: Settings) -> None:
+    """Raises ConfigurationError in one sentence when the runs can't begin, or what comes of them can't be written."""
+    if not 0 < plan.rate <= FASTEST_RATE:
+        raise ConfigurationError(f"--rate must be above 0 and at most {FASTEST_RATE:g}, not {plan.rate:g}.")
+    if not 0 < plan.compress < float("inf"):
+        raise ConfigurationError(f"--compress must be a number above 0, not {plan.compress:g}.")
+    if plan.to is To.kafka and plan.output is not None:
+        raise ConfigurationError("--output is for --to parquet and --to jsonl: Kafka keeps what is sent there.")
+    _check_files(plan)
+    if plan.to is To.kafka:
+        _check_kafka(settings)
+
+
+def _check_files(plan: Plan) -> None:
+    written: Sequence[Path | None] = [plan.truth_of(one) for one in plan.scenarios]
+    if plan.to is To.jsonl:
+        written = [*written, *(plan.output_of(one) for one in plan.scenarios)]
+    for path in (*written, plan.report, plan.json):
+        if path is not None:
+            check_writable(path)
+    if plan.to is To.parquet:
+        for one in plan.scenarios:
+            check_writable(plan.output_of(one) / ".begun")
+
+
+def check_writable(path: Path) -> None:
+    """Find out now whether a file can be written. Raises ConfigurationError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        existed = path.exists()
+        path.open("ab").close()
+        if not existed:
+            path.unlink()
+    except OSError as error:
+        raise ConfigurationError(f"{path} can't be written: {error.strerror}.") from error
+
+
+def _check_kafka(settings: Settings) -> None:
+    from simulator.sinks import KafkaSink
+
+    try:
+        KafkaSink(settings).check()
+    except BrokerUnavailable as error:
+        raise ConfigurationError(
+            f"{error} Start a platform with `ibook up --detach`, or name a cluster with IBOOK_KAFKA_BOOTSTRAP."
+        ) from error
