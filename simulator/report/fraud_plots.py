@@ -10,6 +10,7 @@ from simulator.report.paper import (
     TEAL,
     Plot,
     axis,
+    clock,
     colour_of,
     moments,
     share_axis,
@@ -36,26 +37,29 @@ def traffic(found: Traffic) -> Plot | None:
     if not found.purchases:
         return None
     n = len(next(iter(found.purchases.values())))
-    at = [round(number * found.slice_seconds, 3) for number in range(n)]
-    everything = [sum(counts) / found.slice_seconds for counts in zip(*found.purchases.values(), strict=True)]
+    unit, length = clock(n * found.slice_seconds)
+    slice_ = found.slice_seconds / length
+    at = [round(number * slice_, 4) for number in range(n)]
+    everything = [sum(counts) / slice_ for counts in zip(*found.purchases.values(), strict=True)]
     attacks = {name: counts for name, counts in found.purchases.items() if name != "honest"}
     colours = colour_of(tuple(found.purchases))
     below = [
-        {"type": "bar", "x": at, "y": [count / found.slice_seconds for count in counts], "name": words(name),
-         "marker": {"color": colours[name]}, "yaxis": "y2"}
+        {"type": "bar", "x": [begin + slice_ / 2 for begin in at], "y": [count / slice_ for count in counts],
+         "name": words(name), "marker": {"color": colours[name]}, "yaxis": "y2"}
         for name, counts in attacks.items()
     ]  # fmt: skip
     above = {"type": "scatter", "mode": "lines", "x": at, "y": everything, "name": "all purchases", "fill": "tozeroy",
              "line": {"color": BLUE, "width": 1.5, "shape": "hv"}}  # fmt: skip
     layout = {
-        "barmode": "stack", "bargap": 0, "xaxis": axis("seconds of the run", anchor="y2"),
-        "yaxis": axis("all /s", domain=[0.6, 1], rangemode="tozero"),
-        "yaxis2": axis("attacks /s", domain=[0, 0.52], rangemode="tozero"), **moments(found.changes),
+        "barmode": "stack", "bargap": 0, "xaxis": axis(f"{unit}s of the run", anchor="y2"),
+        "yaxis": axis("all", domain=[0.6, 1], rangemode="tozero"),
+        "yaxis2": axis("attacks", domain=[0, 0.52], rangemode="tozero"),
+        **moments([(seconds / length, what) for seconds, what in found.changes]),
     }  # fmt: skip
     told = "; ".join(f"{number} {what}" for number, (_, what) in enumerate(found.changes, 1))
     return Plot(
         name="traffic", title="Purchases by what they really were", wide=True, height=380,
-        says="Purchases per second: all above, attacks and abuse alone below." + (f" Turns: {told}." if told else ""),
+        says=f"Purchases per {unit}: all above, attacks and abuse alone below." + (f" Turns: {told}." if told else ""),
         data=[above, *below], layout=layout,
     )  # fmt: skip
 

@@ -57,6 +57,17 @@ def share_axis(title: str = "", **more: Any) -> Layout:
     return axis(title, tickformat=".0%", **more)
 
 
+def clock(seconds: float) -> tuple[str, float]:
+    """The unit of time that suits a run of this length, and its seconds.
+
+    >>> clock(60), clock(86_400), clock(120 * 86_400)
+    (('second', 1.0), ('hour', 3600.0), ('day', 86400.0))
+    """
+    if seconds < 2 * 3600:
+        return "second", 1.0
+    return ("hour", 3600.0) if seconds < 4 * 86_400 else ("day", 86_400.0)
+
+
 def across(y: float, text: str) -> Layout:
     """A dashed line across a plot, and what it says: to be merged into a layout."""
     return {

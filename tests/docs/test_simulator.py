@@ -9,7 +9,7 @@ from simulator.judgement import load_thresholds
 from simulator.record import write_records
 from tests.docs.generated import ROOT
 from tests.docs.snippets import named_blocks
-from tests.unit.simulated_runs import run
+from tests.simulated_runs import run
 
 BLOCKS = named_blocks(ROOT / "docs" / "simulator.md")
 

@@ -8,7 +8,7 @@ from simulator.revenue import Look, Market, best_fixed, expected_revenue, oracle
 from simulator.validators import business, measures_of
 from simulator.validators import figures_of as all_figures_of
 from simulator.validators.redraws import POLICIES, mean_of, redraw
-from tests.unit.simulated_runs import event, market, run, shown
+from tests.simulated_runs import event, market, run, shown
 
 PRICES = (1_600, 2_000, 2_800)
 PLENTY = event(0, before=10**6, after=10**6)

@@ -13,7 +13,7 @@ from ibook.errors import ConfigurationError
 from simulator.judgement import Judgement, judge, load_thresholds
 from simulator.record import Change, Degradation, RunRecord, read_records, this_machine, write_records
 from simulator.report import write_json, write_report
-from tests.unit.simulated_runs import START_US, event, fraud, purchase, purchases, run
+from tests.simulated_runs import START_US, event, fraud, purchase, purchases, run
 
 EVIL = '</script><img src="http://evil.example/x.png" onerror="alert(1)">'
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -172,6 +172,23 @@ def test_a_single_run_has_no_table_of_runs(tmp_path: Path) -> None:
     text = visible((tmp_path / "one.html").read_text(encoding="utf-8"))
     assert "All runs" not in text and "What failed" not in text
     assert "flatters" in text
+
+
+def test_a_past_is_plotted_in_days_and_says_who_decided(tmp_path: Path) -> None:
+    day_us = 86_400_000_000
+    days = [START_US + number * day_us for number in range(120)]
+    past = run(
+        mode="history", decided_by="stand-in", seconds=120 * 86_400.0, rate_asked=0.001, rate_reached=0.001,
+        purchases=tuple(purchase(n, occurred_us=at, latency_ms=None, score=None) for n, at in enumerate(days)),
+        changes=(Change(what="people pay less", at_us=days[30]),),
+    )  # fmt: skip
+    write_report(tmp_path / "past.html", judge([past], load_thresholds()))
+    text = (tmp_path / "past.html").read_text(encoding="utf-8")
+    traffic = figures(Page(text))["run-0-traffic"]
+    assert "A stand-in decided." in visible(text) and "flatters" not in visible(text)
+    assert traffic["layout"]["xaxis"]["title"]["text"] == "days of the run"
+    assert traffic["layout"]["shapes"][0]["x0"] == 30
+    assert set(traffic["data"][0]["y"]) == {1.0}, "one purchase a day"
 
 
 def test_the_same_judgement_gives_the_same_bytes(judgement: Judgement, tmp_path: Path) -> None:

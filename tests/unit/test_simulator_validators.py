@@ -14,7 +14,7 @@ from simulator.record import Change, Degradation, Noticed, PurchaseRecord, RunRe
 from simulator.validators import MEASURES, accuracy, drift, figures_of, latency, measures_of, names
 from simulator.validators.cards import card_precision
 from simulator.validators.curves import average_precision, curve_of
-from tests.unit.simulated_runs import START_US, abuse, event, fraud, purchase, purchases, run, shown, spoiled
+from tests.simulated_runs import START_US, abuse, event, fraud, purchase, purchases, run, shown, spoiled
 
 THRESHOLDS = load_thresholds()
 
