@@ -1,6 +1,8 @@
 """The report's page: one HTML file that carries its style, its data and Plotly within itself."""
 
 import json
+from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,8 +37,9 @@ def render(judgement: Judgement) -> str:
     environment.filters.update(amount=amount, share=share, estimate=estimate, money=money, written=written)
     runs = [_section(number, run) for number, run in enumerate(judgement.runs)]
     return environment.get_template("page.html.jinja").render(
-        judgement=judgement, runs=runs, style=Markup((FOLDER / "page.css").read_text()),
-        script=Markup((FOLDER / "page.js").read_text()), plotly=Markup(get_plotlyjs()),
+        judgement=judgement, runs=runs, counts=_counts([each for run in judgement.runs for each in run.results]),
+        style=Markup((FOLDER / "page.css").read_text()), script=Markup((FOLDER / "page.js").read_text()),
+        plotly=Markup(get_plotlyjs()),
         plots=_as_json({f"{run['id']}-{plot.name}": _figure(plot) for run in runs for plot in run["plots"]}),
     )  # fmt: skip
 
@@ -45,12 +48,21 @@ def _section(number: int, run: RunJudgement) -> dict[str, Any]:
     """What the template needs of one run."""
     figures = run.figures
     return {
-        "id": f"run-{number}", "run": run, "figures": figures, "when": from_us(run.conditions.started_us),
+        "id": f"run-{number}", "counts": _counts(run.results), "run": run, "figures": figures,
+        "when": from_us(run.conditions.started_us),
         "measured": [result for result in run.results if result.verdict != "not measured"],
         "unmeasured": [result for result in run.results if result.verdict == "not measured"],
         "plots": [*fraud_plots.plots(figures), *shop_plots.plots(figures)],
         "flatters": why_plain_accuracy_flatters(figures.accuracy) if run.conditions.decided_by == "platform" else "",
     }  # fmt: skip
+
+
+def _counts(results: Sequence[Result]) -> str:
+    """How many came to which verdict, in words."""
+    counts = Counter(result.verdict for result in results)
+    return ", ".join(
+        f"{counts[verdict]} {verdict}" for verdict in ("failed", "passed", "not measured") if counts[verdict]
+    )
 
 
 def _figure(plot: Plot) -> dict[str, Any]:

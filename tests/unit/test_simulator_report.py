@@ -133,6 +133,8 @@ def test_every_result_of_every_run_is_on_the_page_with_the_conditions(html: str,
     for section, run_ in zip(sections, judgement.runs, strict=True):
         assert sorted(re.findall(r"<code>([^<]+)</code>", section)) == sorted(each.name for each in run_.results)
         assert f"seed <b>{run_.seed}</b>" in section
+        n_silent = sum(each.verdict == "not measured" for each in run_.results)
+        assert f"{n_silent} not measured</small>" in section.split("</div>")[0]
         assert "<b>2</b> cores" in section and "<b>50</b> purchases/s asked" in section
 
 
