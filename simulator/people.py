@@ -28,7 +28,7 @@ SEGMENTS_OF: tuple[Weighted[Segment], Weighted[Segment]] = (
 CALL_OFF = 0.02
 """Share of the households that give tickets back far more often than others. Assumed."""
 N_BINS = 150
-N_OFFICES = 1_500
+N_OFFICES = 300
 N_CARRIER_ADDRESSES = 2_500
 
 

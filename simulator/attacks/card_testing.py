@@ -56,11 +56,11 @@ class Strength:
 
 BURST_STRENGTH = Strength(
     cards=(15, 40), means=Means(devices=(2, 5), addresses=(1, 4), issuers=(1, 3)), pause=1.5,
-    reaction=Reaction(after=8, changes=("cards", "devices", "addresses"), gives_up_after=3),
+    reaction=Reaction(after=7, changes=("cards", "devices", "addresses"), gives_up_after=2),
 )  # fmt: skip
 SLOW_STRENGTH = Strength(
     cards=(8, 20), means=Means(devices=(6, 14), addresses=(4, 10), issuers=(2, 5)), pause=3.0,
-    reaction=Reaction(after=6, changes=("devices", "pace", "addresses", "cards"), gives_up_after=3),
+    reaction=Reaction(after=4, changes=("devices", "pace", "addresses", "cards"), gives_up_after=2),
 )  # fmt: skip
 """Assumed: sized so that a household, a class that buys together and an office are between it and everybody else."""
 

@@ -107,9 +107,10 @@ class Craft:
         account = self.scene.world.people.newcomer(rng, key, self.scene.engine.now_us - age_us).users[0]
         return replace(account, email_domain=DOMAINS.draw(rng), office=None)
 
-    def issuers(self, count: Count) -> tuple[Issuer, ...]:
+    def issuers(self, count: Count, *, but_not: tuple[Issuer, ...] = ()) -> tuple[Issuer, ...]:
         """Whose numbers are at hand."""
-        return tuple(self.rng.sample(self.scene.world.people.bins, self.some(count)))
+        others = [issuer for issuer in self.scene.world.people.bins if issuer not in but_not]
+        return tuple(self.rng.sample(others, self.some(count)))
 
     def card(self, issuer: Issuer) -> Card:
         """A card never seen before: stolen, generated or virtual."""
@@ -156,6 +157,7 @@ class Craft:
     def buy(self, visitor: Visitor, card: Card, order: Order, nature: Nature) -> Generator[Pause, Any, Paid]:
         """View, hold mostly, and pay; what the shop said."""
         rng, front = self.rng, self.scene.storefront
+        yield dwell(rng, order.pause)
         if not self.scene.on_sale(order.event, order.n_tickets):
             return Paid("sold_out")
         front.view(visitor, order.event)
@@ -170,9 +172,10 @@ class Craft:
         return (yield from self.pay(intent))
 
     def pay(self, intent: Intent) -> Generator[Pause, Any, Paid]:
-        """Press "pay"; what the shop said. Held seats are let go when nothing came of it."""
+        """Press "pay"; what the shop said. Held seats are let go a moment later when nothing came of it."""
         paid = yield from self.scene.paid(intent)
         if paid.result != "paid" and intent.hold_id is not None:
+            yield dwell(self.rng, 1.5)
             self.scene.storefront.release(intent.visitor, intent.event, intent.hold_id, intent.n_tickets)
         return paid
 

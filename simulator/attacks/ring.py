@@ -95,7 +95,7 @@ class Ring:
 
     def _change(self, change: Change) -> None:
         if change == "cards":
-            self.issuers = self._craft.issuers(self._means.issuers)
+            self.issuers = self._craft.issuers(self._means.issuers, but_not=self.issuers)
         elif change == "devices":
             self.devices = self._new_devices()
         elif change == "addresses":
