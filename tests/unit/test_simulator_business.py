@@ -42,6 +42,14 @@ def test_redraws_come_out_at_what_arithmetic_expects() -> None:
         assert mean_of(drawn.revenue[policy]).value == pytest.approx(expected[policy], rel=0.01)
 
 
+def test_a_price_counts_as_often_as_it_was_shown() -> None:
+    record = run(purchases=(), events=(PLENTY,), markets=(market(0, visitors=20_000, elasticity=-0.3),),
+                 prices=(shown(0, 1_200, 1_000), shown(0, 3_200, 3_000)))  # fmt: skip
+    low, high = (expected_revenue(record.markets, price) for price in (1_200, 3_200))
+    found = business.figures(record).revenue["shown"].value
+    assert found == pytest.approx(0.25 * low + 0.75 * high, rel=0.01)
+
+
 def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
     """95 % intervals over 200 worlds: fewer than 180 or all of them holding it has a probability below 0.2 %."""
     held = 0

@@ -107,6 +107,7 @@ def test_names_from_data_stay_names(html: str, page: Page) -> None:
     assert page.images == 0
     assert EVIL not in html
     assert "&lt;img src=" in visible(html)
+    assert not re.search("[<>&]", page.scripts[0]), "nothing in the data can end its element"
     assert not re.search(r"<(?!extra|/extra|br|b>)", json.dumps(list(_strings(figures(page)))))
 
 

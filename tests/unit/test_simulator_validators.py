@@ -240,6 +240,13 @@ def test_look_alikes_are_told_apart_and_flagging_is_not_yet_turning_down() -> No
     assert (str(found["traveller"].flagged), str(found["traveller"].turned_down)) == ("2 of 2", "1 of 2")
 
 
+def test_a_look_alike_that_hardly_buys_is_not_the_worst() -> None:
+    lone = purchase(9_000, look_alike="fan_club", action="decline", outcome="refused")
+    found = {each.name: each for each in measures_of(run(), figures_of(run(purchases=(*purchases(), lone))))}
+    assert found["accuracy.false_declines_fan_club"].value == 1
+    assert "fan_club" not in found["accuracy.worst_look_alike"].sentence
+
+
 def test_money_is_lost_saved_or_neither() -> None:
     found = accuracy.figures(run(purchases=(
         fraud(0, amount_minor=1), fraud(1, action="approve", outcome="settled", amount_minor=20),
@@ -338,10 +345,32 @@ def test_a_report_is_about_the_latest_drift_before_it() -> None:
     assert (measure["drift.noticed"], measure["drift.delay_seconds"], measure["drift.false_alarms"]) == (0.5, 5.0, 0)
 
 
+def test_the_slowest_notice_is_the_delay() -> None:
+    second = Change(what="fans leave", at_us=at(40), is_drift=True)
+    record = run(
+        changes=(DRIFT, second), noticed=(Noticed(what="psi", at_us=at(32)), Noticed(what="psi", at_us=at(43)))
+    )
+    measure = {each.name: each.value for each in measures_of(record, figures_of(record))}
+    assert (measure["drift.noticed"], measure["drift.delay_seconds"]) == (1, 12.0)
+
+
 def test_what_is_reported_where_nothing_drifts_is_a_false_alarm() -> None:
     record = run(noticed=(Noticed(what="psi", at_us=at(5)), Noticed(what="psi", at_us=at(50))))
     measure = {each.name: each.value for each in measures_of(record, figures_of(record))}
     assert (measure["drift.false_alarms"], measure["drift.noticed"]) == (2, None)
+
+
+# -------------------------------------------------------------------------------------------- degradation, traffic
+def test_harmed_or_not_whoever_can_be_identified_and_has_no_answer_counts() -> None:
+    record = run(missing=3, degradation=Degradation(counts={"malformed": 9}, identifiable=5, answered=1))
+    found = {each.name: each for each in measures_of(record, figures_of(record))}["degradation.unanswered"]
+    assert (found.value, found.n) == (7, 3_005)
+
+
+def test_what_comes_outside_the_load_counts_to_its_ends() -> None:
+    early, late = purchase(0, occurred_us=at(-1)), purchase(1, occurred_us=at(61.5))
+    counts = figures_of(run(purchases=(early, late, purchase(2, occurred_us=at(30))))).traffic.purchases["honest"]
+    assert (len(counts), counts[0], counts[30], counts[-1]) == (60, 1, 1, 1)
 
 
 # -------------------------------------------------------------------------------------------------------- judgement
