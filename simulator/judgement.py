@@ -8,11 +8,14 @@ from msgspec import Struct
 
 from simulator import thresholds as files
 from simulator.record import DecidedBy, Machine, Mode, RunRecord
+from simulator.scenarios import SCENARIOS
 from simulator.thresholds import Threshold, Thresholds
 from simulator.validators import FAMILIES, Figures, Measure, figures_of, meaning_of, measures_of, names
 from simulator.validators.business import paired
 from simulator.validators.measure import Estimate, Unit
 
+MIXED = "mix"
+"""The scenario that `mix` makes."""
 Verdict = Literal["passed", "failed", "not measured"]
 
 
@@ -86,7 +89,7 @@ class Judgement(Struct, frozen=True, kw_only=True):
 
 def load_thresholds(path: Path | None = None) -> Thresholds:
     """The simulator's thresholds, or a file's instead. Raises ConfigurationError in one sentence."""
-    return files.load_thresholds(path, names(), FAMILIES)
+    return files.load_thresholds(path, files.Known(names(), FAMILIES, (*SCENARIOS, MIXED)))
 
 
 def judge(records: Sequence[RunRecord], thresholds: Thresholds) -> Judgement:

@@ -25,7 +25,7 @@ Minor = int
 """Money in minor units of the shop's one currency."""
 
 
-class PurchaseRecord(Struct, frozen=True, kw_only=True):
+class PurchaseRecord(Struct, frozen=True, kw_only=True, gc=False):
     """A purchase, what it really was, and what was decided."""
 
     transaction_id: str

@@ -1,9 +1,8 @@
 """The bounds a run is judged by, read from a file and checked while it is read."""
 
 import tomllib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta, Struct
@@ -43,8 +42,13 @@ class Threshold(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return value <= self.bound if self.at_least is None else value >= self.bound
 
 
-Bounds = Mapping[str, Threshold]
-"""By the measure's name."""
+class Known(NamedTuple):
+    """What a file may name."""
+
+    measures: tuple[str, ...]
+    families: tuple[str, ...]
+    """What the names of other measures may begin with."""
+    scenarios: tuple[str, ...]
 
 
 class Thresholds(Struct, frozen=True, kw_only=True):
@@ -58,49 +62,49 @@ class Thresholds(Struct, frozen=True, kw_only=True):
         return {**self.general, **self.by_scenario.get(scenario, {})}
 
 
-def load_thresholds(path: Path | None, known: tuple[str, ...], families: tuple[str, ...] = ()) -> Thresholds:
+def load_thresholds(path: Path | None, known: Known) -> Thresholds:
     """The bounds that come with the simulator; what a file at `path` says of them counts instead.
 
-    `known` are the names of measures, `families` what names may begin with. Raises ConfigurationError in one sentence
-    when a file can't be read, is no TOML, or names a measure or scenario's bound that is none.
+    Raises ConfigurationError in one sentence when a file can't be read, is no TOML, or names a measure or a scenario
+    that is none.
     """
-    own = _read(DEFAULT_PATH, known, families)
+    own = _read(DEFAULT_PATH, known)
     if path is None:
         return own
-    theirs = _read(path, known, families)
-    scenarios = {*own.by_scenario, *theirs.by_scenario}
+    theirs = _read(path, known)
     return Thresholds(
         general={**own.general, **theirs.general},
         by_scenario={
-            name: {**own.by_scenario.get(name, {}), **theirs.by_scenario.get(name, {})} for name in sorted(scenarios)
+            name: {**own.by_scenario.get(name, {}), **theirs.by_scenario.get(name, {})} for name in known.scenarios
         },
     )
 
 
-def _read(path: Path, known: tuple[str, ...], families: tuple[str, ...]) -> Thresholds:
+def _read(path: Path, known: Known) -> Thresholds:
     try:
-        tables = tomllib.loads(path.read_text())
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"The thresholds in {path} can't be read: {error}.") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"The thresholds in {path} are no TOML: {error}.") from error
     scenarios = tables.pop(SCENARIO, {})
-    if not isinstance(scenarios, dict):
-        raise ConfigurationError(f"In {path} {SCENARIO} must be a table of scenarios.")
-    general = _bounds(path, tables, known, families)
+    if not isinstance(scenarios, dict) or not set(scenarios) <= set(known.scenarios):
+        raise ConfigurationError(
+            f"In {path} the table {SCENARIO} may hold bounds of {', '.join(known.scenarios)}, and of nothing else."
+        )
     return Thresholds(
-        general=general,
-        by_scenario={name: _bounds(path, own, known, families) for name, own in scenarios.items()},
+        general=_bounds(path, tables, known),
+        by_scenario={name: _bounds(path, own, known) for name, own in scenarios.items()},
     )
 
 
-def _bounds(path: Path, tables: Any, known: tuple[str, ...], families: tuple[str, ...]) -> dict[str, Threshold]:
+def _bounds(path: Path, tables: Any, known: Known) -> dict[str, Threshold]:
     try:
         groups = msgspec.convert(tables, dict[str, dict[str, Threshold]])
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"The thresholds in {path} are not as they must be: {error}.") from error
     bounds = {f"{group}.{name}": bound for group, own in groups.items() for name, bound in own.items()}
     for name in bounds:
-        if name not in known and not name.startswith(families):
+        if name not in known.measures and not name.startswith(known.families):
             raise ConfigurationError(f"{path} has a threshold for {name}, which nobody measures.")
     return bounds

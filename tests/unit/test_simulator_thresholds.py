@@ -47,7 +47,9 @@ def test_what_a_file_says_wrongly_is_one_sentence(tmp_path: Path) -> None:
     assert "finite" in refused(tmp_path, '[latency.p99_ms]\nat_most = inf\nwhy = "x"')
     assert "unknown field `at_mots`" in refused(tmp_path, '[latency.p99_ms]\nat_mots = 1\nwhy = "x"')
     assert "`why`" in refused(tmp_path, "[latency.p99_ms]\nat_most = 1")
-    assert "scenario" in refused(tmp_path, "scenario = 3")
+    assert "may hold bounds of normal, " in refused(tmp_path, "scenario = 3")
+    assert "nothing else" in refused(tmp_path, '[scenario.flash-sail.latency.p99_ms]\nat_most = 1\nwhy = "x"')
+    assert "nobody measures" in refused(tmp_path, '[scenario.mix.latency.p98_ms]\nat_most = 1\nwhy = "x"')
     assert "Expected `object`" in refused(tmp_path, "latency = 3")
 
 
