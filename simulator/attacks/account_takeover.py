@@ -56,17 +56,17 @@ class Strength:
 STRENGTH = Strength(
     tries=(25, 60),
     opens=0.09,
-    guesses=0.4,
+    guesses=0.3,
     means=Means(devices=(2, 5), addresses=(2, 6)),
-    same_hands=0.35,
-    near_victim=0.5,
-    changes_account=0.55,
+    same_hands=0.25,
+    near_victim=0.7,
+    changes_account=0.4,
     again=0.25,
     hands_on=0.6,
     odds=Odds(declines=0.08, disputes=0.8, passes=0.15),
     reaction=Reaction(after=3, changes=("devices", "addresses", "pace"), gives_up_after=2),
 )
-"""Assumed: about two thirds of the loot is fetched by hands that no failed login points to."""
+"""Assumed: about three quarters of the loot is fetched by hands that no failed login points to."""
 
 
 def begin(craft: Craft, attack: int | None) -> Process:
@@ -93,7 +93,7 @@ def _loot(craft: Craft, ring: Ring, intruder: Visitor, home: Address, stored: Ca
         craft.scene.storefront.change_account(intruder, craft.rng.choice(("email", "password", "phone")))
     yield dwell(craft.rng, craft.tempo.takeover_gap, spread=1.0)
     for _ in range(2 if craft.chance(STRENGTH.again) else 1):
-        order = craft.anything()
+        order = craft.loot()
         order = replace(order, n_tickets=max(2, order.n_tickets))
         paid = yield from craft.buy(intruder, stored, order, craft.nature(PATTERN, ring.attack, STRENGTH.odds))
         ring.heard(paid)

@@ -5,7 +5,7 @@ it takes hours, one card at a time over more devices and a wider network, to sta
 the numbers come from few issuers and most are declined.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from simulator.attacks.craft import Count, Craft, Odds, Order, Span
 from simulator.attacks.pattern import Pattern
@@ -28,7 +28,7 @@ SLOW = Pattern(
     kind="fraud",
     share=0.007,
     typical_purchases=16.0,
-    tell="One new card of the same few issuers after the other from one network over hours, most of them declined.",
+    tell="One new card of the same few issuers after the other from a few networks over hours, most of them declined.",
     look_alikes=("office_ip", "several_cards", "new_user"),
 )
 
@@ -41,11 +41,13 @@ class Strength:
     means: Means
     pause: float
     """Median seconds on a page."""
-    declines: Span = (0.4, 0.8)
-    """Share that issuers decline, drawn per ring: 40 to more than 90 % is reported; the best lists are mixed in."""
+    declines: Span
+    """Share that issuers decline, drawn per ring: 40 to more than 90 % is reported."""
     reaction: Reaction
     another_account: float = 0.7
-    """A new account for the next card."""
+    """Another account for the next card …"""
+    fresh: float = 0.5
+    """… opened on the spot."""
     twice: float = 0.15
     """The card is tried a second time."""
     cheapest: float = 0.7
@@ -56,10 +58,12 @@ class Strength:
 
 BURST_STRENGTH = Strength(
     cards=(15, 40), means=Means(devices=(2, 5), addresses=(1, 4), issuers=(1, 3)), pause=1.5,
+    declines=(0.5, 0.9),
     reaction=Reaction(after=7, changes=("cards", "devices", "addresses"), gives_up_after=2),
 )  # fmt: skip
 SLOW_STRENGTH = Strength(
-    cards=(8, 20), means=Means(devices=(6, 14), addresses=(4, 10), issuers=(2, 5)), pause=3.0,
+    cards=(8, 20), means=Means(devices=(6, 14), addresses=(1, 4), networks=3, issuers=(2, 5)), pause=3.0,
+    declines=(0.4, 0.8),
     reaction=Reaction(after=4, changes=("devices", "pace", "addresses", "cards"), gives_up_after=2),
 )  # fmt: skip
 """Assumed: sized so that a household, a class that buys together and an office are between it and everybody else."""
@@ -78,11 +82,12 @@ def begin_slow(craft: Craft, attack: int | None) -> Process:
 def _work_through(craft: Craft, attack: int | None, pattern: Pattern, strength: Strength, gap: Span) -> Process:
     ring = Ring(craft, attack, strength.means, strength.reaction)
     odds = Odds(declines=craft.rng.uniform(*strength.declines), disputes=0.6, passes=0.03)
-    account = craft.account()
+    visitor: Visitor | None = None
     for _ in range(craft.some(strength.cards)):
-        if craft.chance(strength.another_account):
-            account = craft.account()
-        visitor = Visitor(account, ring.device(), ring.address())
+        device, address = ring.device(), ring.address()
+        if visitor is None or craft.chance(strength.another_account):
+            visitor = craft.somebody(device, address, fresh=strength.fresh)
+        visitor = replace(visitor, device_id=device, address=address)
         craft.start(_try(craft, ring, visitor, craft.card(ring.issuer()), pattern, strength, odds))
         yield ring.pause(craft.rng.uniform(*gap))
         if ring.has_given_up:

@@ -5,13 +5,14 @@ They see the same pages, prices and events as everybody, hold seats as others do
 
 from collections.abc import Generator
 from dataclasses import dataclass, replace
+from math import exp
 from random import Random
 from typing import Any
 
 from simulator.attacks.pattern import Pattern
-from simulator.catalogue import DAY_US, Event, Ticket
-from simulator.engine import Pause, Process
-from simulator.people import COUNTRIES, DOMAINS, Address, Card, User
+from simulator.catalogue import DAY_US, Category, Event, Ticket
+from simulator.engine import SECOND_US, Pause, Process
+from simulator.people import COUNTRIES, DOMAINS, Address, Card
 from simulator.scene import Scene, dwell, party_size
 from simulator.shop import Paid
 from simulator.visits import Intent, Nature, Visitor
@@ -23,6 +24,14 @@ Count = tuple[int, int]
 Issuer = tuple[str, str]
 """First six digits and country."""
 DECLINE_CODES = ("incorrect_cvc", "do_not_honor", "insufficient_funds", "expired_card")
+FRESH_SECONDS = (5, 60, 900, 20_000)
+"""An account opened on the spot is of any age up to one of these, as honest newcomers' are."""
+BOUGHT_DAYS = (60.0, 700.0)
+"""One that was bought is of any age up to one of these. Assumed."""
+TASTE: dict[Category, float] = {"concerts": 1.0, "cultural": 0.6, "family": 0.5, "sports": 0.45}
+"""How gladly each is bought to be resold: 12 % of the orders for concerts were turned down, 5 % of those for sports."""
+HURRY, HURRY_DAYS = 5.0, 12.0
+"""How much rather an event of today than one far off: five times as likely was fraud on the day; it fades in days."""
 MOST_TICKETS = 6
 """What the shop sells to one order at most; groups buy as many."""
 
@@ -99,13 +108,18 @@ class Craft:
         """A device never seen before."""
         return self.scene.world.people.device(f"fresh/{self.rng.getrandbits(64)}")
 
-    def account(self, ages_days: tuple[float, ...] = (0.01, 0.5, 20, 700)) -> User:
-        """An account made or bought for the purpose, of any age up to one of `ages_days`."""
-        rng = self.rng
-        age_us = int(rng.choice(ages_days) * rng.random() * DAY_US)
-        key = f"{rng.getrandbits(64)}"
-        account = self.scene.world.people.newcomer(rng, key, self.scene.engine.now_us - age_us).users[0]
-        return replace(account, email_domain=DOMAINS.draw(rng), office=None)
+    def somebody(
+        self, device: str, address: Address, *, fresh: float, ages_days: tuple[float, ...] = BOUGHT_DAYS
+    ) -> Visitor:
+        """A stranger to the shop: opens an account now with probability `fresh`, and bought an older one else."""
+        rng, is_fresh = self.rng, self.chance(fresh)
+        age_us = rng.random() * (rng.choice(FRESH_SECONDS) * SECOND_US if is_fresh else rng.choice(ages_days) * DAY_US)
+        opened_us = self.scene.engine.now_us - int(age_us)
+        account = self.scene.world.people.newcomer(rng, f"{rng.getrandbits(64)}", opened_us).users[0]
+        visitor = Visitor(replace(account, email_domain=DOMAINS.draw(rng), office=None), device, address)
+        if is_fresh:
+            self.scene.storefront.change_account(visitor, "opened")
+        return visitor
 
     def issuers(self, count: Count, *, but_not: tuple[Issuer, ...] = ()) -> tuple[Issuer, ...]:
         """Whose numbers are at hand."""
@@ -139,6 +153,16 @@ class Craft:
         """What anybody might buy."""
         event = self.scene.world.event(self.rng)
         return Order(event, self.scene.world.ticket(self.rng, event), party_size(self.rng, event))
+
+    def loot(self) -> Order:
+        """What resells well, and soon: before anybody asks."""
+        for _ in range(50):
+            order = self.anything()
+            days = (order.event.starts_us - self.scene.engine.now_us) / DAY_US
+            hurry = 1 / HURRY + (1 - 1 / HURRY) * exp(-max(0.0, days) / HURRY_DAYS)
+            if self.chance(TASTE[order.event.category] * hurry):
+                break
+        return order
 
     def hot_event(self) -> Event:
         """One of the events that most people want."""

@@ -73,7 +73,7 @@ def begin(craft: Craft, attack: int | None) -> Process:
 
 
 def _fill(craft: Craft, seller: Ring, visitor: Visitor, card: Card) -> Process:
-    order = craft.anything()
+    order = craft.loot()
     paid = yield from craft.buy(visitor, card, order, craft.nature(PATTERN, seller.attack, STRENGTH.odds))
     seller.heard(paid)
     if craft.chance(STRENGTH.hands_on):

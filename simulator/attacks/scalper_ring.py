@@ -36,7 +36,8 @@ class Strength:
     tickets: Count
     """Per account: 273 tickets for those 49 accounts, under a limit of six."""
     means: Means
-    ages_days: tuple[float, ...]
+    fresh: float
+    """Accounts opened on the spot; the others were made or bought long before."""
     in_two: float
     """Buys them in two orders."""
     odds: Odds
@@ -48,7 +49,7 @@ STRENGTH = Strength(
     accounts=(12, 40),
     tickets=(4, MOST_TICKETS),
     means=Means(devices=(4, 10), addresses=(4, 9), networks=2, issuers=(1, 2)),
-    ages_days=(2, 60, 700),
+    fresh=0.15,
     in_two=0.15,
     odds=Odds(declines=0.04, passes=0.6),
     reaction=Reaction(after=4, changes=("devices", "addresses", "cards", "pace"), gives_up_after=3),
@@ -61,7 +62,7 @@ def begin(craft: Craft, attack: int | None) -> Process:
     ring = Ring(craft, attack, STRENGTH.means, STRENGTH.reaction)
     event = craft.hot_event()
     for _ in range(craft.some(STRENGTH.accounts)):
-        visitor = Visitor(craft.account(STRENGTH.ages_days), ring.device(), ring.address())
+        visitor = craft.somebody(ring.device(), ring.address(), fresh=STRENGTH.fresh)
         craft.start(_buy_out(craft, ring, visitor, event))
         yield ring.pause(craft.rng.uniform(*craft.tempo.ring_gap))
         if ring.has_given_up:

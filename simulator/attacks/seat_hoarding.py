@@ -4,7 +4,7 @@ Nobody else can buy these seats meanwhile. A few are bought, when a customer for
 """
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from simulator.attacks.craft import MOST_TICKETS, Count, Craft, Odds
@@ -29,6 +29,8 @@ class Strength:
     """How hard it is tried, and how hard to see."""
 
     bots: Count
+    fresh: float
+    """Accounts opened on the spot."""
     rounds: Count
     """How often each bot takes its seats."""
     seats: Count
@@ -43,6 +45,7 @@ class Strength:
 
 STRENGTH = Strength(
     bots=(3, 8),
+    fresh=0.3,
     rounds=(6, 16),
     seats=(3, MOST_TICKETS),
     jitter=0.02,
@@ -65,9 +68,11 @@ def begin(craft: Craft, attack: int | None) -> Process:
 
 def _hoard(craft: Craft, ring: Ring, event: Event) -> Process:
     """One bot: the same pause before and after each hold, whoever else wants the seats."""
-    front, account = craft.scene.storefront, craft.account()
+    front, first = craft.scene.storefront, craft.somebody(ring.device(), ring.address(), fresh=STRENGTH.fresh)
+    yield _nearly(craft, craft.tempo.hold_seconds / 20)
     for _ in range(craft.some(STRENGTH.rounds)):
-        visitor, n_seats = Visitor(account, ring.device(), ring.address()), craft.some(STRENGTH.seats)
+        visitor = replace(first, device_id=ring.device(), address=ring.address())
+        n_seats = craft.some(STRENGTH.seats)
         hold_id = front.hold(visitor, event, n_seats) if craft.scene.on_sale(event, n_seats) else None
         yield ring.pause(_nearly(craft, craft.tempo.hold_seconds))
         if hold_id is not None and craft.chance(STRENGTH.sold):

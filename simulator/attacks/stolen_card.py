@@ -4,7 +4,7 @@ A fresh or bought account on a device of their own, mostly behind a proxy in the
 no campaign: nothing repeats that could be counted.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from simulator.attacks.craft import Craft, Odds
 from simulator.attacks.pattern import Pattern
@@ -12,7 +12,6 @@ from simulator.attacks.ring import Means, Reaction, Ring
 from simulator.engine import Process
 from simulator.people import Card
 from simulator.scene import dwell
-from simulator.visits import Visitor
 
 PATTERN = Pattern(
     name="stolen-card",
@@ -20,8 +19,8 @@ PATTERN = Pattern(
     share=0.006,
     typical_purchases=1.2,
     tell=(
-        "A card that another account pays with, on a device nobody saw before, often from a young account "
-        "or another country."
+        "A first order from a device nobody saw before, often of a young account, sometimes from another country "
+        "or with a card that somebody else pays with."
     ),
     look_alikes=("new_user", "traveller"),
     is_campaign=False,
@@ -36,6 +35,10 @@ class Strength:
     """Buys once more after a success."""
     another_card: float
     """Has one more number to try after a setback."""
+    fresh: float
+    """Opens the account on the spot."""
+    known_here: float
+    """The card is one of a customer of this shop."""
     proxy: float
     """Comes from the card's country."""
     odds: Odds
@@ -46,7 +49,9 @@ class Strength:
 STRENGTH = Strength(
     again=0.2,
     another_card=0.3,
-    proxy=0.75,
+    fresh=0.5,
+    known_here=0.2,
+    proxy=0.8,
     odds=Odds(declines=0.25, disputes=0.85, passes=0.1),
     reaction=Reaction(after=1, changes=("devices",), gives_up_after=1),
 )
@@ -56,11 +61,12 @@ STRENGTH = Strength(
 def begin(craft: Craft, attack: int | None) -> Process:
     """One person with one card, or two."""
     thief = Ring(craft, attack, Means(devices=(1, 1), addresses=(1, 1)), STRENGTH.reaction)
-    account, card = craft.account(), _stolen(craft)
+    card = _stolen(craft)
     address = craft.address(card.country if craft.chance(STRENGTH.proxy) else None)
+    visitor = craft.somebody(thief.device(), address, fresh=STRENGTH.fresh)
     while True:
-        visitor = Visitor(account, thief.device(), address)
-        paid = yield from craft.buy(visitor, card, craft.anything(), craft.nature(PATTERN, attack, STRENGTH.odds))
+        visitor = replace(visitor, device_id=thief.device())
+        paid = yield from craft.buy(visitor, card, craft.loot(), craft.nature(PATTERN, attack, STRENGTH.odds))
         thief.heard(paid)
         goes_on = craft.chance(STRENGTH.again if paid.result == "paid" else STRENGTH.another_card)
         if not goes_on or thief.has_given_up:
@@ -70,6 +76,7 @@ def begin(craft: Craft, attack: int | None) -> Process:
 
 
 def _stolen(craft: Craft) -> Card:
-    """A card of somebody who may well buy here too."""
-    _, cards = craft.owner()
-    return craft.rng.choice(cards)
+    if craft.chance(STRENGTH.known_here):
+        return craft.rng.choice(craft.owner()[1])
+    (issuer,) = craft.issuers((1, 1))
+    return craft.card(issuer)
