@@ -52,11 +52,13 @@ def card_precision(record: RunRecord, *, k: int = K) -> CardPrecision | None:
 
 
 def _periods(record: RunRecord, seconds: float) -> list[list[PurchaseRecord]]:
-    """Scored purchases by period, periods without any left out."""
+    """Scored purchases by period, periods without any left out; what comes after the load counts to the last one."""
+    last = max(1, round(record.seconds / seconds)) - 1
     periods: defaultdict[int, list[PurchaseRecord]] = defaultdict(list)
     for each in record.purchases:
         if each.score is not None:
-            periods[int((each.occurred_us - record.started_us) / (seconds * 1e6))].append(each)
+            number = int((each.occurred_us - record.started_us) / (seconds * 1e6))
+            periods[min(last, max(0, number))].append(each)
     return [periods[number] for number in sorted(periods)]
 
 

@@ -326,6 +326,12 @@ def test_a_card_counts_once_however_often_it_pays() -> None:
     assert (found.value, found.best) == (0.5, 0.5)
 
 
+def test_a_purchase_after_the_load_makes_no_period_of_its_own() -> None:
+    found = card_precision(run(purchases=(card("a", 1, 0.9, bad=True), card("b", 55, 0.9), card("c", 60.01, 0.5))))
+    assert found is not None
+    assert found.periods == 2
+
+
 def test_long_runs_count_by_days() -> None:
     found = card_precision(run(seconds=3 * 86_400.0, purchases=(card("a", 1, 0.9, bad=True), card("b", 90_000, 0.9))))
     assert found is not None
