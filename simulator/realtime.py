@@ -37,7 +37,7 @@ class RealtimeShop:
     """Plays the shop until it is stopped. Any thread may call its methods.
 
     Life: `start()`, then load; `end_load()`, `drain(timeout)` until every purchase has a verdict, `stop()`.
-    While it is open the process does without full garbage collections: they would stop the shop for half a second.
+    While it is open the process does without garbage collections: they would stop the shop again and again.
 
     `on_purchase` gets each purchase, `on_verdict` each first verdict and its latency in seconds; both are called in
     the shop's own thread and must be quick.
@@ -98,8 +98,8 @@ class RealtimeShop:
         self._reader.start()
         if self._prices is not None:
             self._prices.start()
-        self.play.fill()
         self._undisturbed.begin()
+        self.play.fill()
         self.play.open(to_us(self._clock.now()), self._prices or ListPrices())
         self._simulation.engine.after(CHECK_SECONDS, self._check_pace)
         self._running = True

@@ -26,7 +26,7 @@ def record_of_live(
     return RunRecord(
         scenario=play.scenario.name, description=play.scenario.description, seed=seed, mode="live",
         decided_by="platform", started_us=play.started_us, seconds=stats.seconds, compress=compress,
-        machine=this_machine(), rate_asked=stats.rate_asked, rate_reached=stats.rate_reached,
+        machine=this_machine(), rate_asked=play.rate_until(stats.seconds), rate_reached=stats.rate_reached,
         holds_rate=stats.held_the_rate, worst_lag_seconds=stats.worst_lag_seconds,
         pacing_error_ms=stats.pacing_error_ms, messages=stats.messages, undelivered=stats.undelivered,
         missing=stats.missing, conflicting=stats.conflicting, duplicated=stats.duplicated,
@@ -45,7 +45,7 @@ def record_of_virtual(shop: VirtualShop, chronicle: Chronicle, *, seed: int, com
     return RunRecord(
         scenario=play.scenario.name, description=play.scenario.description, seed=seed, mode="history",
         decided_by="stand-in", started_us=play.started_us, seconds=seconds, compress=compress,
-        machine=this_machine(), rate_asked=rate, rate_reached=len(purchases) / seconds if seconds else 0.0,
+        machine=this_machine(), rate_asked=play.rate_until(seconds), rate_reached=len(purchases) / seconds if seconds else 0.0,
         messages=dict(simulation.feed.sent), purchases=purchases, events=chronicle.events(simulation),
         prices=chronicle.prices(simulation), markets=simulation.storefront.markets(),
         unquoted=simulation.storefront.shown.total(),

@@ -114,7 +114,7 @@ def _virtual(plan: Plan, scenario: Scenario, _: Settings, screen: Screen, stoppe
             sink.close()
     _write_truth(plan, scenario, shop.play.simulation.truth)
     screen.tell(virtual_summary(shop, str(path)))
-    return record_of_virtual(shop, chronicle, seed=plan.seed, compress=plan.compress, rate=plan.rate)
+    return record_of_virtual(shop, chronicle, seed=plan.seed, compress=plan.compress)
 
 
 def _write_truth(plan: Plan, scenario: Scenario, truth: Truth) -> None:

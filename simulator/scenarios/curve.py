@@ -38,6 +38,15 @@ class Curve:
         """The rate at a share of the run, as a multiple of its mean over the run; 0 outside of it."""
         return self._factors[min(STEPS - 1, int(share * STEPS))] if 0 <= share <= 1 else 0.0
 
+    def done(self, share: float) -> float:
+        """Which part of everything has happened at a share of the run.
+
+        >>> Curve(lambda share: 3.0 if share < 0.5 else 1.0).done(0.5)
+        0.75
+        """
+        step = min(STEPS - 1, max(0, int(share * STEPS)))
+        return min(1.0, self._done[step] + self._factors[step] * (share - step / STEPS))
+
     def instants(self, start_us: int, seconds: float, n: float, rng: Random) -> Iterator[int]:
         """About `n` instants in the `seconds` from `start_us`, ever later.
 

@@ -83,6 +83,12 @@ class Play:
         share = (self.simulation.engine.now_us - self.started_us) / SECOND_US / self.seconds
         return self.per_second * self._curve.factor(share)
 
+    def rate_until(self, seconds: float) -> float:
+        """Purchases per second that were due on average in the first `seconds`: of a run that was stopped, too."""
+        if self.seconds is None or seconds <= 0:
+            return self.per_second
+        return self.per_second * self._curve.done(min(1.0, seconds / self.seconds)) * self.seconds / seconds
+
     def fill(self) -> None:
         """Let visitors come in, of whom nothing is published."""
         simulation = self.simulation
@@ -159,7 +165,7 @@ class Play:
 
     def _at(self, share: float, do: Callable[[], None]) -> None:
         assert self.seconds is not None
-        self.simulation.engine.at(self.started_us + int(share * self.seconds * SECOND_US), do)
+        self.simulation.engine.at(self.started_us + round(share * self.seconds * SECOND_US), do)
 
     def _take(self, turn: Turn, stage: Stage) -> None:
         turn.do(stage)
