@@ -37,7 +37,7 @@ def record_of_live(
     )  # fmt: skip
 
 
-def record_of_virtual(shop: VirtualShop, chronicle: Chronicle, *, seed: int, compress: float, rate: float) -> RunRecord:
+def record_of_virtual(shop: VirtualShop, chronicle: Chronicle, *, seed: int, compress: float) -> RunRecord:
     """A run in virtual time, once it has ended."""
     play, seconds = shop.play, shop.seconds
     simulation = play.simulation
@@ -45,7 +45,8 @@ def record_of_virtual(shop: VirtualShop, chronicle: Chronicle, *, seed: int, com
     return RunRecord(
         scenario=play.scenario.name, description=play.scenario.description, seed=seed, mode="history",
         decided_by="stand-in", started_us=play.started_us, seconds=seconds, compress=compress,
-        machine=this_machine(), rate_asked=play.rate_until(seconds), rate_reached=len(purchases) / seconds if seconds else 0.0,
+        machine=this_machine(), rate_asked=play.rate_until(seconds),
+        rate_reached=len(purchases) / seconds if seconds else 0.0,
         messages=dict(simulation.feed.sent), purchases=purchases, events=chronicle.events(simulation),
         prices=chronicle.prices(simulation), markets=simulation.storefront.markets(),
         unquoted=simulation.storefront.shown.total(),
