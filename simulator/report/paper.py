@@ -72,7 +72,7 @@ def across(y: float, text: str) -> Layout:
     """A dashed line across a plot, and what it says: to be merged into a layout."""
     return {
         "shapes": [{"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": y, "y1": y, "line": _dashed(RED)}],
-        "annotations": [_note(text, xref="paper", x=1, xanchor="right", y=y, yanchor="bottom", font={"color": RED})],
+        "annotations": [_note(text, xref="paper", x=0.01, xanchor="left", y=y, yanchor="bottom", font={"color": RED})],
     }
 
 
@@ -83,7 +83,7 @@ def moments(changes: Sequence[tuple[float, str]]) -> Layout:
         for at, _ in changes
     ]
     notes = [
-        _note(str(number), x=at, yref="paper", y=1, yanchor="bottom", hovertext=words(what))
+        _note(str(number), x=at, yref="paper", y=1, yanchor="top", xanchor="left", hovertext=words(what))
         for number, (at, what) in enumerate(changes, 1)
     ]
     return {"shapes": lines, "annotations": notes}
