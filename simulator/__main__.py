@@ -96,7 +96,7 @@ def history(
 @app.command()
 def profile(
     days: Annotated[float, typer.Option(min=1, help="Length of the past.")] = 180.0,
-    purchases: Annotated[int, typer.Option(min=100, help="Purchases in it, about.")] = 40_000,
+    purchases: Annotated[int, typer.Option(min=100, help="Purchases in it, about.")] = 30_000,
     seed: Annotated[int, typer.Option(help="The world.")] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
 ) -> None:

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ibook.rules import load_policy
-from simulator.history import LABEL_DAYS, History
+from simulator.catalogue import Event
+from simulator.past import HistoryOptions, history_of
 from simulator.profile import difficulty, facts, leaks
 from simulator.profile.difficulty import Difficulty
 from simulator.profile.leaks import Finding
@@ -18,6 +19,8 @@ from simulator.sinks import Record
 
 END = datetime(2026, 3, 1, tzinfo=UTC)
 """When the profiled past ends: the same every time, so that two profiles differ by the traffic alone."""
+COMPRESS = 2.0
+"""Labels come in half the time they take in life: of half a year's purchases most are then old enough to learn from."""
 LEAK_RECORDS = 60_000
 """Messages that are searched for leaks."""
 
@@ -107,9 +110,9 @@ def profile(seed: int, *, days: float, purchases: int) -> Profile:
 
     Raises ConfigurationError when it holds too few frauds to train on or to judge by.
     """
-    past = History(seed, END, days * 24, purchases)
+    past = history_of(HistoryOptions(seed=seed, days=days, end=END, purchases=purchases, compress=COMPRESS))
     span_us = past.end_us - past.start_us
-    observed = Observed(truth={}, label_day_seconds=span_us / 1e6 / LABEL_DAYS)
+    observed = Observed(truth={}, label_day_seconds=86_400 / COMPRESS, rushed=_rushed(past.world.events))
     records: list[Record] = []
     features = observe(_kept(past, records), observed)
     observed.truth, observed.demand = past.truth.transactions, past.truth.demand
@@ -120,6 +123,10 @@ def profile(seed: int, *, days: float, purchases: int) -> Profile:
         difficulty=difficulty.measure(observed, features, load_policy(), split, seed=seed),
         leaks=leaks.findings(records, past.truth.transactions, seed=seed),
     )  # fmt: skip
+
+
+def _rushed(events: Iterable[Event]) -> frozenset[str]:
+    return frozenset(event.event_id for event in events if event.appeal.burst > 0.5)
 
 
 def _kept(past: Iterable[Record], records: list[Record]) -> Iterator[Record]:
