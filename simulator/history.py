@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
+from math import ceil
 from random import Random
 
 import numpy as np
@@ -23,7 +24,7 @@ from simulator.simulation import Setup, Simulation
 from simulator.standin import StandInPolicy
 from simulator.storefront import ListPrices
 from simulator.truth import Truth
-from simulator.world import World, WorldSize
+from simulator.world import LOOK_AHEAD_DAYS, World, WorldSize
 
 LABEL_DAYS = 360.0
 """A history is so many days of label delay long: the median chargeback takes a twelfth of it, the cap a third."""
@@ -53,7 +54,7 @@ class History:
         self.end_us = to_us(end)
         self.start_us = self.end_us - int(hours * HOUR_US)
         self.mix = mix or Mix()
-        self.world = World(seed, end, size)
+        self.world = World(seed, end, size or size_of(hours))
         self.truth = Truth(self.world)
         self._rush = rush
         self._label_day_seconds = DAY_SECONDS / compress if compress else hours * 3600 / LABEL_DAYS
@@ -113,6 +114,15 @@ class History:
         """Instants, so many per purchase; a part of one is one by chance, so that a short past has no more fraud."""
         n = int(share * self.purchases + rng.random())
         return daily(self.start_us, self.end_us, n, rng) if n else iter(())
+
+
+def size_of(hours: float) -> WorldSize:
+    """The usual world with, for a past of many days, as many more events as were over before its end."""
+    usual = WorldSize()
+    past_days = max(usual.past_days, ceil(hours / 24) + 1)
+    usual_days = LOOK_AHEAD_DAYS + usual.past_days
+    events = round(usual.events * (LOOK_AHEAD_DAYS + past_days) / usual_days)
+    return replace(usual, past_days=past_days, events=events)
 
 
 def generate(seed: int, end: datetime, hours: float, purchases: int) -> History:

@@ -10,11 +10,11 @@ from ibook.clock import to_us
 from ibook.errors import ConfigurationError
 from ibook.settings import load_settings
 from simulator.attention import DAY_US
-from simulator.history import History
+from simulator.history import History, size_of
 from simulator.mix import Mix
 from simulator.pacing import middles
 from simulator.people import HOUSEHOLD_SIZES
-from simulator.world import LOOK_BACK_DAYS, World, WorldSize
+from simulator.world import World, WorldSize
 
 if TYPE_CHECKING:
     from simulator.sinks import Sink
@@ -85,9 +85,9 @@ def history_of(options: HistoryOptions) -> History:
     mix = Mix() if options.fraud_rate is None else Mix().scaled(options.fraud_rate)
     if options.days is not None:
         return _days(options, options.days, mix)
-    hours, size = options.hours or HOURS, WorldSize()
-    past_days = max(LOOK_BACK_DAYS, int(hours / 24) + 1)
-    size = replace(size, past_days=past_days, events=options.events or size.events, **_households(options.users))
+    hours = options.hours or HOURS
+    size = size_of(hours)
+    size = replace(size, events=options.events or size.events, **_households(options.users))
     end = options.end or datetime.now(UTC)
     purchases = options.purchases or HOURS_PURCHASES
     return History(options.seed, end, hours, purchases, size=size, mix=mix, compress=options.compress)

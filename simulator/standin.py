@@ -18,10 +18,12 @@ class StandInPolicy:
     def __init__(self, rng: Random) -> None:
         self._rng = rng
         self._recent: defaultdict[str, deque[tuple[int, str]]] = defaultdict(deque)
+        self._sweep_us = 0
 
     def decide(self, purchase: PurchaseRequested) -> Action:
         """The action for a purchase; purchases must come in order."""
         now_us = to_us(purchase.occurred_at)
+        self._sweep(now_us)
         seen = self._recent[purchase.device_id]
         while seen and seen[0][0] < now_us - WINDOW_US:
             seen.popleft()
@@ -32,3 +34,12 @@ class StandInPolicy:
         if n_cards >= 5 and self._rng.random() < 0.3:
             return "challenge"
         return "review" if self._rng.random() < 0.006 else "approve"
+
+    def _sweep(self, now_us: int) -> None:
+        """Forget devices that have been quiet for a window: a long past has more of them than memory."""
+        if now_us < self._sweep_us:
+            return
+        self._sweep_us = now_us + WINDOW_US
+        quiet = [device for device, seen in self._recent.items() if seen[-1][0] < now_us - WINDOW_US]
+        for device in quiet:
+            del self._recent[device]
