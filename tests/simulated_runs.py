@@ -17,6 +17,11 @@ FRAUD = {"card-testing": 0.05, "stolen-card": 0.03}
 """Share of the purchases."""
 
 
+def at(seconds: float) -> int:
+    """So many seconds after the load began."""
+    return START_US + int(seconds * 1_000_000)
+
+
 def purchase(number: int = 0, **changes: Any) -> PurchaseRecord:
     """An honest purchase, approved and settled."""
     usual: dict[str, Any] = {

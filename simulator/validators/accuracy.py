@@ -5,15 +5,24 @@ average precision; abuse (scalping, hoarding, refund abuse) never becomes a char
 neither a hit nor a false alarm.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from typing import Literal
+from collections import Counter
 
 from msgspec import Struct
 
-from simulator.record import Minor, PurchaseRecord, RunRecord
+from simulator.record import RunRecord
 from simulator.validators.cards import CardPrecision, card_precision
 from simulator.validators.curves import Curve, Histogram, average_precision, curve_of, histograms
+from simulator.validators.groups import (
+    LookAlike,
+    Money,
+    Pattern,
+    is_flagged,
+    is_honest,
+    is_turned_down,
+    look_alikes_of,
+    money_of,
+    patterns_of,
+)
 from simulator.validators.measure import Meaning, Measure, Share, known, not_taken, share, unknown
 
 RECALL_OF, FALSE_DECLINES_OF = "accuracy.recall_", "accuracy.false_declines_"
@@ -34,44 +43,6 @@ MEASURES = {
 }
 FEW = 30
 """A look-alike with fewer purchases does not count as the worst: one unlucky family would."""
-PLAIN = "none"
-
-
-class Pattern(Struct, frozen=True, kw_only=True):
-    """One attack pattern and what became of it."""
-
-    kind: Literal["fraud", "abuse"]
-    purchases: int
-    flagged: Share
-    average_precision: float | None
-    """Of this pattern's scores against those of honest purchases."""
-    lost_minor: Minor
-    """Settled and not paid back."""
-    saved_minor: Minor
-    """Turned down by a verdict."""
-
-
-class LookAlike(Struct, frozen=True, kw_only=True):
-    """Honest purchases with one attack-like circumstance."""
-
-    flagged: Share
-    turned_down: Share
-
-
-class Money(Struct, frozen=True, kw_only=True):
-    """What payment fraud came to, in minor units."""
-
-    attempted_minor: Minor
-    lost_minor: Minor
-    """Settled and not paid back: it will come back as chargebacks."""
-    saved_minor: Minor
-    """Turned down by a verdict, or by the review or the challenge it asked for."""
-    declined_by_issuer_minor: Minor
-    """Turned down by the issuer: neither lost nor our merit."""
-    open_minor: Minor
-    """Undecided when the run ended."""
-    honest_turned_down_minor: Minor
-    """Honest purchases turned down: the price of what was saved."""
 
 
 class Accuracy(Struct, frozen=True, kw_only=True):
@@ -119,8 +90,8 @@ def figures(record: RunRecord) -> Accuracy:
         plain_accuracy_of_nothing=share(len(honest), len(honest) + len(fraud)),
         scored=sum(each.score is not None for each in judged),
         average_precision=average_precision((*honest, *fraud)), curve=curve_of((*honest, *fraud)),
-        scores=histograms(judged), patterns=_patterns(fraud, abuse, honest), look_alikes=_look_alikes(honest),
-        cards=card_precision(record), money=_money(fraud, honest),
+        scores=histograms(judged), patterns=patterns_of(fraud, abuse, honest), look_alikes=look_alikes_of(honest),
+        cards=card_precision(record), money=money_of(fraud, honest),
     )  # fmt: skip
 
 
@@ -152,70 +123,6 @@ def why_plain_accuracy_flatters(found: Accuracy) -> str:
         f"{plain:.1%} of the purchases were judged rightly, which flatters: whoever approves everything and catches "
         f"nobody judges {nothing:.1%} rightly, because fraud is rare."
     )
-
-
-def is_honest(purchase: PurchaseRecord) -> bool:
-    """Neither fraud nor abuse."""
-    return not purchase.is_fraud and not purchase.is_abuse
-
-
-def is_flagged(purchase: PurchaseRecord) -> bool:
-    """Answered, and not approved."""
-    return purchase.action not in (None, "approve")
-
-
-def is_turned_down(purchase: PurchaseRecord) -> bool:
-    """Refused in the end because of a verdict."""
-    return is_flagged(purchase) and purchase.outcome == "refused"
-
-
-# ------------------------------------------------------------------------------------------------- per group of them
-def _patterns(
-    fraud: Sequence[PurchaseRecord], abuse: Sequence[PurchaseRecord], honest: Sequence[PurchaseRecord]
-) -> dict[str, Pattern]:
-    groups = {**_grouped((each.pattern, each) for each in (*fraud, *abuse))}
-    return {name: _pattern(group, honest) for name, group in sorted(groups.items())}
-
-
-def _pattern(group: Sequence[PurchaseRecord], honest: Sequence[PurchaseRecord]) -> Pattern:
-    return Pattern(
-        kind="fraud" if group[0].is_fraud else "abuse", purchases=len(group),
-        flagged=share(sum(map(is_flagged, group)), len(group)), average_precision=average_precision((*group, *honest)),
-        lost_minor=_sum(each for each in group if each.outcome == "settled"),
-        saved_minor=_sum(each for each in group if is_turned_down(each)),
-    )  # fmt: skip
-
-
-def _look_alikes(honest: Sequence[PurchaseRecord]) -> dict[str, LookAlike]:
-    groups = _grouped((each.look_alike or PLAIN, each) for each in honest)
-    return {
-        name: LookAlike(
-            flagged=share(sum(map(is_flagged, group)), len(group)),
-            turned_down=share(sum(map(is_turned_down, group)), len(group)),
-        )
-        for name, group in sorted(groups.items())
-    }
-
-
-def _money(fraud: Sequence[PurchaseRecord], honest: Sequence[PurchaseRecord]) -> Money:
-    return Money(
-        attempted_minor=_sum(fraud), lost_minor=_sum(each for each in fraud if each.outcome == "settled"),
-        saved_minor=_sum(each for each in fraud if is_turned_down(each)),
-        declined_by_issuer_minor=_sum(each for each in fraud if each.outcome == "declined"),
-        open_minor=_sum(each for each in fraud if each.outcome == "open"),
-        honest_turned_down_minor=_sum(each for each in honest if is_turned_down(each)),
-    )  # fmt: skip
-
-
-def _grouped(pairs: Iterable[tuple[str, PurchaseRecord]]) -> dict[str, list[PurchaseRecord]]:
-    groups: defaultdict[str, list[PurchaseRecord]] = defaultdict(list)
-    for name, purchase in pairs:
-        groups[name].append(purchase)
-    return dict(groups)
-
-
-def _sum(purchases: Iterable[PurchaseRecord]) -> Minor:
-    return sum(each.amount_minor for each in purchases)
 
 
 # ---------------------------------------------------------------------------------------------------------- measures
