@@ -21,7 +21,7 @@ PATTERN = Pattern(
     name="account-takeover",
     kind="fraud",
     share=0.007,
-    typical_purchases=5.0,
+    typical_purchases=4.3,
     tell=(
         "Failed logins in many accounts from few devices, then a new device in an old account, changed "
         "credentials, and tickets handed on within minutes."

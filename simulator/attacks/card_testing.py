@@ -19,7 +19,7 @@ BURST = Pattern(
     name="card-testing",
     kind="fraud",
     share=0.008,
-    typical_purchases=31.0,
+    typical_purchases=28.0,
     tell="Dozens of cards on a handful of devices within a minute or two, most of them declined, on cheap seats.",
     look_alikes=("group", "office_ip", "family_device", "several_cards"),
 )
@@ -27,7 +27,7 @@ SLOW = Pattern(
     name="card-testing-slow",
     kind="fraud",
     share=0.007,
-    typical_purchases=16.0,
+    typical_purchases=14.5,
     tell="One new card of the same few issuers after the other from a few networks over hours, most of them declined.",
     look_alikes=("office_ip", "several_cards", "new_user"),
 )
@@ -64,7 +64,7 @@ BURST_STRENGTH = Strength(
 SLOW_STRENGTH = Strength(
     cards=(8, 20), means=Means(devices=(6, 14), addresses=(1, 4), networks=3, issuers=(2, 5)), pause=3.0,
     declines=(0.4, 0.8),
-    reaction=Reaction(after=4, changes=("devices", "pace", "addresses", "cards"), gives_up_after=2),
+    reaction=Reaction(after=5, changes=("devices", "pace", "addresses", "cards"), gives_up_after=2),
 )  # fmt: skip
 """Assumed: sized so that a household, a class that buys together and an office are between it and everybody else."""
 

@@ -18,7 +18,7 @@ PATTERN = Pattern(
     name="scalper-ring",
     kind="abuse",
     share=0.006,
-    typical_purchases=30.0,
+    typical_purchases=28.0,
     tell=(
         "Many accounts with cards of one issuer, on a few networks and devices, each buying nearly the "
         "most it may of one event within minutes."

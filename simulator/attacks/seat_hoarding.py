@@ -18,7 +18,7 @@ PATTERN = Pattern(
     name="seat-hoarding",
     kind="abuse",
     share=0.0015,
-    typical_purchases=3.0,
+    typical_purchases=3.6,
     tell=("Holds as regular as a clock on one event, far more of them than purchases, from a handful of devices."),
     look_alikes=("window_shopper",),
 )
