@@ -70,7 +70,7 @@ def patterns_of(
     fraud: Sequence[PurchaseRecord], abuse: Sequence[PurchaseRecord], honest: Sequence[PurchaseRecord]
 ) -> dict[str, Pattern]:
     """By the name of the pattern."""
-    groups = {**_grouped((each.pattern, each) for each in (*fraud, *abuse))}
+    groups = _grouped((each.pattern, each) for each in (*fraud, *abuse))
     return {name: _pattern(group, honest) for name, group in sorted(groups.items())}
 
 
