@@ -34,6 +34,7 @@ class VirtualShop:
     ) -> None:  # fmt: skip
         self._sink, self._now_us, self._seconds, self._attacks = sink, now_us, seconds, attacks
         run = f"virtual/{scenario.name}/{now_us}/{rate}/{seconds}"
+        self._ended_us: int | None = None
         self._policy = StandInPolicy(Random(f"{seed}/{run}/policy"))
         self.actions: dict[str, Action] = {}
         """What the policy decided, by transaction."""
@@ -48,7 +49,8 @@ class VirtualShop:
     @property
     def seconds(self) -> float:
         """Length of the load so far, in its own time."""
-        return max(0.0, min(self._seconds, (self.play.simulation.engine.now_us - self._now_us) / SECOND_US))
+        until_us = self.play.simulation.engine.now_us if self._ended_us is None else self._ended_us
+        return max(0.0, (until_us - self._now_us) / SECOND_US)
 
     def run(self, go_on: Callable[[], bool] = lambda: True) -> None:
         """Play until the end, or at a message boundary as soon as `go_on` says no; begun purchases are settled."""
@@ -57,6 +59,7 @@ class VirtualShop:
         for pattern in self._attacks:
             self.play.launch(pattern)
         self._run_until(self._now_us + int(self._seconds * SECOND_US), go_on)
+        self._ended_us = self.play.simulation.engine.now_us
         self.play.close()
         engine, shop = self.play.simulation.engine, self.play.simulation.shop
         self._run_until(engine.now_us + int(SETTLE_SECONDS * SECOND_US), lambda: shop.unsettled > 0)
