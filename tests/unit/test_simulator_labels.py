@@ -6,6 +6,7 @@ from random import Random
 from statistics import median, quantiles
 
 import pytest
+from msgspec.structs import replace
 
 from ibook.clock import to_us
 from ibook.messages import FraudLabel, Message, PaymentOutcome, PurchaseRequested
@@ -34,12 +35,12 @@ class Office:
         self.labels: list[FraudLabel] = []
         office = BackOffice(self.engine, Feed(self.engine, Ids("office"), self._write), Random("office"), day_seconds)
         stage = Stage()
-        for _ in range(n):
-            purchase = stage.buy(stage.intent())
-            assert purchase is not None
-            stage.shop.on_verdict(purchase.transaction_id, "decline")
-            office.expect_dispute(purchase)
-        self.requests = {purchase.transaction_id: purchase for purchase in stage.asked}
+        first = stage.buy(stage.intent())
+        assert first is not None
+        requests = [replace(first, transaction_id=f"t{number}") for number in range(n)]
+        self.requests = {request.transaction_id: request for request in requests}
+        for request in requests:
+            office.expect_dispute(request)
         self.engine.run_until(self.engine.now_us + int(150 * day_seconds * 1_000_000))
 
     def _write(self, topic: Topic, key: str, message: Message) -> None:
