@@ -3,6 +3,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 ARGS ?=
+OUTPUT ?= seed-data
 
 PYTHON ?= $(shell for name in python3.12 python3.11 python3; do \
 	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$name && break; \
@@ -13,11 +14,11 @@ KAFKA := .venv/.kafka
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header \
 	--fork-strategy fewest pyproject.toml  # one version for Python 3.11 and 3.12 alike
 
-.PHONY: help demo test check bench up down logs clean lock setup
+.PHONY: help demo test check bench seed-data up down logs clean lock setup
 
 help:  ## Show this
 	@echo "usage: make TARGET [ARGS=…]"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
 demo: $(INSTALLED) $(KAFKA)  ## Start everything, let a shop sell for a minute, watch verdicts and prices, stop everything
 	$(BIN)/ibook demo $(ARGS)
@@ -34,6 +35,10 @@ check: $(INSTALLED)  ## Lint, format, types, layers, compose file
 
 bench: $(INSTALLED) $(KAFKA)  ## Measure verdict latency and throughput on the whole local platform
 	$(BIN)/python -m bench verdicts $(ARGS)
+
+seed-data: $(INSTALLED)  ## Write 120 days of a simulated shop as Parquet into seed-data/ (another folder: OUTPUT=…)
+	$(BIN)/python -m simulator history --days 120 --purchases 10000 --events 100 --users 1000 --fraud-rate 0.03 \
+		--output $(OUTPUT) --seed 7 $(ARGS)
 
 up: $(INSTALLED) $(KAFKA)  ## Start the platform in the background
 	$(BIN)/ibook up --detach $(ARGS)

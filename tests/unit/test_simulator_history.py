@@ -6,14 +6,23 @@ import sys
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 
+import msgspec
 import pytest
 
 from ibook import codec, topics
-from ibook.messages import FraudLabel, InventoryChanged, PaymentOutcome, PurchaseRequested
+from ibook.clock import from_us, to_us
+from ibook.errors import ConfigurationError
+from ibook.messages import EventListed, FraudLabel, InventoryChanged, PaymentOutcome, PurchaseRequested
+from simulator import truth_files
+from simulator.attention import DAY_US
 from simulator.history import History, generate
+from simulator.past import HistoryOptions, history_of, write_history
 from simulator.sinks import ParquetSink, Record, read_parquet, write_all
-from simulator.truth import read_truth
+from simulator.standin import StandInPolicy
+from simulator.truth import DemandTruth, TransactionTruth, read_truth
+from simulator.truth_files import TruthFiles
 
 END = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -126,3 +135,165 @@ def test_a_history_survives_parquet(tmp_path: Path, past: History, records: list
 def test_a_history_of_nothing_is_refused(hours: float, purchases: int) -> None:
     with pytest.raises(ValueError, match="needs time and purchases"):
         generate(1, END, hours, purchases)
+
+
+# ----------------------------------------------------------------------------------------------- a past of many days
+@pytest.fixture(scope="module")
+def season() -> tuple[History, list[Record]]:
+    past = history_of(HistoryOptions(seed=11, days=90, end=END, purchases=4000, events=80, users=600, fraud_rate=0.03))
+    return past, list(past)
+
+
+def bought(records: list[Record]) -> list[PurchaseRequested]:
+    return [message for _, _, message in records if isinstance(message, PurchaseRequested)]
+
+
+def test_a_season_has_the_events_users_purchases_and_fraud_asked_for(season: tuple[History, list[Record]]) -> None:
+    past, records = season
+    purchases, truth = bought(records), past.truth.transactions
+    assert len(past.world.events) == 80
+    assert 0.95 * 4000 < len(purchases) < 1.05 * 4000
+    assert sum(one.is_fraud for one in truth.values()) / len(truth) == pytest.approx(0.03, abs=0.012)
+    honest = {one.transaction_id for one in truth.values() if not one.is_fraud and not one.is_abuse}
+    coming_back = {p.user_id for p in purchases if p.transaction_id in honest
+                   and truth[p.transaction_id].look_alike != "new_user"}  # fmt: skip
+    assert 350 < len(coming_back) < 900
+
+
+def test_in_a_season_sales_open_and_events_are_over(season: tuple[History, list[Record]]) -> None:
+    past, records = season
+    listed = {m.event_id: m.occurred_at for _, _, m in records if isinstance(m, EventListed)}
+    start = END - timedelta(days=90)
+    opened = [one for one in listed if start < from_us(past.world.by_id[one].on_sale_us) < END]
+    over = [one for one in listed if start < from_us(past.world.by_id[one].starts_us) < END]
+    assert len(opened) >= 20 and len(over) >= 20
+    for purchase in bought(records):
+        event = past.world.by_id[purchase.event_id]
+        assert event.on_sale_us <= to_us(purchase.occurred_at) < event.starts_us
+        assert listed[purchase.event_id] <= purchase.occurred_at
+        assert purchase.account_opened_at <= purchase.occurred_at
+
+
+def test_in_a_season_over_half_of_an_ordinary_events_tickets_go_in_its_last_week(
+    season: tuple[History, list[Record]],
+) -> None:
+    past, records = season
+    start_us, end_us = to_us(END) - 90 * DAY_US, to_us(END)
+    whole = {event.event_id: event.starts_us for event in past.world.events if event.on_sale_us > start_us
+             and event.starts_us < end_us and event.appeal.sells_out_us == event.starts_us}  # fmt: skip
+    sold = [(purchase.n_tickets, whole[purchase.event_id] - to_us(purchase.occurred_at))
+            for purchase in bought(records) if purchase.event_id in whole]  # fmt: skip
+    total = sum(n for n, _ in sold)
+    assert total > 1000
+    assert 0.45 < sum(n for n, left_us in sold if left_us < 7 * DAY_US) / total < 0.68
+
+
+def test_in_a_season_hot_events_sell_out_when_their_sales_open(season: tuple[History, list[Record]]) -> None:
+    past, records = season
+    start_us, end_us = to_us(END) - 90 * DAY_US, to_us(END)
+    hot = {event.event_id: event for event in past.world.events
+           if start_us < event.on_sale_us < end_us - DAY_US
+           and event.appeal.sells_out_us < event.on_sale_us + DAY_US}  # fmt: skip
+    assert len(hot) >= 2
+    nearly_gone = {m.event_id for _, _, m in records if isinstance(m, InventoryChanged) and m.event_id in hot
+                   and m.remaining < 0.1 * m.capacity
+                   and to_us(m.occurred_at) < hot[m.event_id].on_sale_us + DAY_US}  # fmt: skip
+    assert len(nearly_gone) >= len(hot) / 2
+    levels = [message for _, _, message in records if isinstance(message, InventoryChanged)]
+    assert all(0 <= level.remaining <= level.capacity for level in levels)
+
+
+def test_in_a_season_labels_take_the_time_they_take_in_life(season: tuple[History, list[Record]]) -> None:
+    _, records = season
+    waits = [(m.occurred_at - m.effective_at).total_seconds() / 86_400 for _, _, m in records
+             if isinstance(m, FraudLabel) and m.source == "chargeback"]  # fmt: skip
+    assert len(waits) >= 20
+    assert 12 < sorted(waits)[len(waits) // 2] < 40
+
+
+def test_a_season_fills_the_evening_more_than_the_night(season: tuple[History, list[Record]]) -> None:
+    hours = Counter(purchase.occurred_at.hour for purchase in bought(season[1]))
+    assert sum(hours[hour] for hour in (17, 18, 19)) > 2 * sum(hours[hour] for hour in (4, 5, 6))
+
+
+def command(folder: Path, *options: str, hash_seed: str = "0") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "simulator", "history", "--days", "30", "--purchases", "400", "--seed", "3",
+         "--output", str(folder), *options],
+        env={**os.environ, "PYTHONHASHSEED": hash_seed}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_the_same_command_writes_the_same_bytes_truth_included(tmp_path: Path) -> None:
+    """Without an end, too: it hangs on the day."""
+
+    def written(number: str) -> dict[Path, bytes]:
+        folder = tmp_path / number
+        done = command(folder, hash_seed=number)
+        assert done.returncode == 0, done.stderr
+        return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+    first, second = written("1"), written("2")
+    if first != second:  # midnight may have passed between the two, but not twice
+        first = written("1")
+    assert first == second
+    assert {str(path) for path in first} >= {
+        "ticket-purchases.parquet", "fraud-labels.parquet", "competitor-prices.parquet",
+        "truth/transactions.parquet", "truth/demand.parquet",
+    }  # fmt: skip
+
+
+def test_truth_as_parquet_is_the_truth_and_stands_apart_from_the_messages(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    options = HistoryOptions(seed=3, days=30, end=END, purchases=400, output=tmp_path)
+    done = write_history(options)
+    past = history_of(options)
+    records = list(past)
+    assert done.messages == len(records)
+    assert done.purchases == len(past.truth.transactions)
+    assert done.shares == pytest.approx(past.truth.shares())
+    assert as_bytes(list(read_parquet(tmp_path))) == as_bytes(records)
+    rows = pq.read_table(tmp_path / "truth" / "transactions.parquet").to_pylist()
+    assert [TransactionTruth(**row) for row in rows] == list(past.truth.transactions.values())
+    curves = pq.read_table(tmp_path / "truth" / "demand.parquet").to_pylist()
+    assert [msgspec.convert(row | {"kind": "demand"}, DemandTruth) for row in curves] == past.truth.demand
+    attacks = pq.read_table(tmp_path / "truth" / "attacks.parquet").to_pylist()
+    assert [row["pattern"] for row in attacks] == [attack.pattern for attack in past.truth.attacks.values()]
+
+
+def test_writing_keeps_no_truth_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(truth_files, "ROWS_PER_GROUP", 50)
+    files, past, most = TruthFiles(tmp_path), history_of(HistoryOptions(days=30, end=END, purchases=600)), 0
+    for _ in past:
+        files.take(past.truth)
+        most = max(most, len(past.truth.transactions))
+    files.close(past.truth)
+    assert files.patterns.total() > 500
+    assert most <= 50
+
+
+def test_impossible_pasts_are_refused_in_one_sentence(tmp_path: Path) -> None:
+    done = command(tmp_path, "--hours", "3")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "simulator: A history is so many --hours long or so many --days, not both.\n"
+    with pytest.raises(ConfigurationError, match="Nothing is on sale"):
+        history_of(HistoryOptions(seed=2, days=1, end=END, events=1))
+
+
+def test_jsonl_and_a_file_for_the_truth_can_be_had_too(tmp_path: Path) -> None:
+    options = HistoryOptions(
+        seed=3, hours=1, end=END, purchases=50, to="jsonl", output=tmp_path / "past.jsonl",
+        truth=tmp_path / "truth.jsonl",
+    )  # fmt: skip
+    done = write_history(options)
+    assert len((tmp_path / "past.jsonl").read_bytes().splitlines()) == done.messages
+    assert len(read_truth(tmp_path / "truth.jsonl")[0]) == done.purchases
+
+
+def test_a_stand_in_forgets_devices_that_are_quiet() -> None:
+    policy = StandInPolicy(Random(1))
+    past = history_of(HistoryOptions(days=30, end=END, purchases=600))
+    for purchase in bought(list(past)):
+        policy.decide(purchase)
+    assert len(policy._recent) < 30
