@@ -1,6 +1,5 @@
 """The commands that play scenarios: `list-scenarios`, `run`, `run-all`, `mix`, `realtime`."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -129,4 +128,4 @@ def _play(plan: "Plan", data_dir: Path | None) -> None:
     screen.tell(verdict_of(judgement))
     if judgement.failed:
         typer.echo(f"{len(judgement.failed)} thresholds were not kept.", err=True)
-        sys.exit(FAILED)
+        raise typer.Exit(FAILED)

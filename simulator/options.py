@@ -18,7 +18,7 @@ class To(StrEnum):
     jsonl = "jsonl"
 
 
-Duration = Annotated[float, typer.Option(min=1, help="Seconds of load; of several runs, of each.")]
+Duration = Annotated[float, typer.Option(help="Seconds of load; of several runs, of each.")]
 Rate = Annotated[float, typer.Option(help="Purchases per second on average; all other activity follows.")]
 Seed = Annotated[int, typer.Option(help="The world: users, cards, events, demand. The same as the history's.")]
 Compress = Annotated[

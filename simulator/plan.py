@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ibook.errors import BrokerUnavailable, ConfigurationError
 from ibook.settings import Settings
+from simulator.attacks import CAMPAIGNS
 from simulator.options import To
 from simulator.scenarios import SCENARIOS, Scenario, mixed
 
@@ -85,10 +86,15 @@ def check(plan: Plan, settings: Settings) -> None:
     """Raises ConfigurationError in one sentence when the runs can't begin, or what comes of them can't be written."""
     if not 0 < plan.rate <= FASTEST_RATE:
         raise ConfigurationError(f"--rate must be above 0 and at most {FASTEST_RATE:g}, not {plan.rate:g}.")
+    if not 1 <= plan.seconds < float("inf"):
+        raise ConfigurationError(f"--duration must be a number of seconds, at least 1, not {plan.seconds:g}.")
     if not 0 < plan.compress < float("inf"):
         raise ConfigurationError(f"--compress must be a number above 0, not {plan.compress:g}.")
     if plan.to is To.kafka and plan.output is not None:
         raise ConfigurationError("--output is for --to parquet and --to jsonl: Kafka keeps what is sent there.")
+    for pattern in plan.attacks:
+        if pattern not in CAMPAIGNS:
+            raise ConfigurationError(f"There is no attack {pattern!r}, only {', '.join(CAMPAIGNS)}.")
     _check_files(plan)
     if plan.to is To.kafka:
         _check_kafka(settings)
@@ -103,7 +109,7 @@ def _check_files(plan: Plan) -> None:
             check_writable(path)
     if plan.to is To.parquet:
         for one in plan.scenarios:
-            check_writable(plan.output_of(one) / ".begun")
+            _check_folder(plan.output_of(one))
 
 
 def check_writable(path: Path) -> None:
@@ -116,6 +122,14 @@ def check_writable(path: Path) -> None:
             path.unlink()
     except OSError as error:
         raise ConfigurationError(f"{path} can't be written: {error.strerror}.") from error
+
+
+def _check_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"The folder {folder} can't be made: {error.strerror}.") from error
+    check_writable(folder / "begun")
 
 
 def _check_kafka(settings: Settings) -> None:

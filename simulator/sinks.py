@@ -122,7 +122,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     topic: str
     key: str
-    message: msgspec.Raw | None = None
+    message: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     raw: bytes | None = None
     """In base64."""
 

@@ -1,15 +1,22 @@
 """What people see of the simulator: its lines, its refusals, its files."""
 
+import io
+import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
+from ibook import codec, topics
 from ibook.errors import ConfigurationError
-from simulator.__main__ import app, parse_end
-from simulator.console import progress, summary
-from simulator.sinks import read_parquet
+from simulator.__main__ import app, main, parse_end
+from simulator.console import Screen, progress, summary
+from simulator.scenarios import SCENARIOS
+from simulator.sinks import Line, read_parquet
 from simulator.stats import ShopStats
 from simulator.truth import read_truth
 
@@ -40,6 +47,156 @@ def test_the_summary_names_what_is_missing() -> None:
         assert part in text
 
 
+def test_the_summary_names_the_pace_and_a_rate_that_was_not_held() -> None:
+    late = replace(QUIET, seconds_behind=4.0, owed=7, pacing_error_ms={"p50": 0.2, "p99": 4.25})
+    text = "\n".join(summary(late))
+    for part in ("THE RATE WAS NOT HELD: behind for 4 s, 7 purchases owed", "p50 0.2 ms", "p99 4.2 ms"):
+        assert part in text
+    assert "NOT HELD" not in "\n".join(summary(QUIET))
+
+
+@pytest.mark.parametrize("rate_due", [400.0, 20.0])
+def test_what_may_be_owed_is_a_second_of_what_is_due_now(rate_due: float) -> None:
+    owing = replace(QUIET, owed=80, rate_due=rate_due)
+    assert owing.holds_the_rate == (rate_due == 400.0)
+
+
+# ------------------------------------------------------------------------------------------------------- the screen
+def screen(*, terminal: bool) -> tuple[Screen, io.StringIO]:
+    shown = io.StringIO()
+    console = Console(file=shown, force_terminal=terminal, width=200, highlight=False, soft_wrap=True)
+    return Screen(console), shown
+
+
+def test_in_a_pipe_there_are_plain_lines_and_the_fall_behind_is_said_once() -> None:
+    lines, shown = screen(terminal=False)
+    with lines.run("normal"):
+        for lag in (0.0, 0.7, 0.8, 0.0):
+            lines.show(replace(QUIET, lag_seconds=lag), 60.0)
+    text = shown.getvalue()
+    assert "\x1b" not in text
+    assert text.count("This machine can't hold the rate: 0.7 s late") == 1 == text.count("It holds the rate again.")
+    assert text.count("purchases 499") == 1  # not more often than a line a second
+
+
+def test_on_a_terminal_there_is_a_bar_and_the_fall_behind_stays_above_it() -> None:
+    bar, shown = screen(terminal=True)
+    with bar.run("flash-sale"):
+        bar.show(replace(QUIET, lag_seconds=0.7), 60.0)
+    text = shown.getvalue()
+    assert "flash-sale" in text and "purchases 499" in text and "\x1b[" in text
+    assert "This machine can't hold the rate" in text
+
+
+# ------------------------------------------------------------------------------------------------------ the commands
+def test_every_scenario_is_listed_with_what_it_says_of_itself() -> None:
+    result = CliRunner().invoke(app, ["list-scenarios"])
+    assert result.exit_code == 0
+    words = " ".join(result.output.split())
+    for name, scenario in SCENARIOS.items():
+        assert f"{name} {scenario.description}" in words
+
+
+def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What a command says that ends with exit code 2 before anything ran."""
+    monkeypatch.setattr(sys, "argv", ["simulator", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    output = capsys.readouterr()
+    assert "doors open" not in output.out
+    return output.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run", "sunny"], "There is no scenario 'sunny', only normal, flash-sale, fraud-attack"),
+        (["mix", "--weights", "normal=x"], "--weights has 'normal=x' where normal=0.3 is meant."),
+        (["mix", "--weights", "normal=0"], "The weight of normal must be a number above 0, not 0."),
+        (["run", "normal", "--rate", "0"], "--rate must be above 0 and at most 20000, not 0."),
+        (["run", "normal", "--rate", "nan"], "--rate must be above 0 and at most 20000, not nan."),
+        (["run", "normal", "--compress", "0"], "--compress must be a number above 0, not 0."),
+        (["run", "normal", "--output", "x"], "--output is for --to parquet and --to jsonl"),
+        (["run", "normal", "--attack", "sneezing"], "There is no attack 'sneezing', only card-testing"),
+        (["run", "normal", "--duration", "nan"], "--duration must be a number of seconds, at least 1, not nan."),
+        (["run-all", "--report", "/dev/null/report.html"], "/dev/null/report.html can't be written: "),
+        (["run", "normal", "--json", "/"], "/ can't be written: Is a directory."),
+        (["run-all", "--to", "parquet", "--output", "/dev/null/x"], "The folder /dev/null/x/normal can't be made: "),
+        (["run", "normal", "--thresholds", "/nowhere.toml"], "/nowhere.toml"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_arguments_are_one_sentence_before_the_run(
+    arguments: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = refused(monkeypatch, capsys, *arguments)
+    assert said.startswith("simulator: ") and sentence in said and said.count("\n") == 1
+
+
+def test_without_a_platform_a_run_says_how_to_start_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("IBOOK_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    said = refused(monkeypatch, capsys, "run", "normal", "--report", str(tmp_path / "report.html"))
+    assert "No Kafka broker answers on 127.0.0.1:1" in said and "`ibook up --detach`" in said
+    assert not (tmp_path / "report.html").exists()
+
+
+def play(*arguments: str) -> str:
+    result = CliRunner().invoke(app, [*arguments, "--duration", "6", "--rate", "8", "--seed", "3"])
+    assert result.exit_code in (0, 1), (result.output, result.exception)
+    return result.output
+
+
+def test_a_virtual_run_writes_its_messages_truth_figures_and_page(tmp_path: Path) -> None:
+    names = {name: tmp_path / name for name in ("lines.jsonl", "truth.jsonl", "run.json", "run.html")}
+    output = play(
+        "run", "system-degradation", "--to", "jsonl", "--output", str(names["lines.jsonl"]),
+        "--truth", str(names["truth.jsonl"]), "--json", str(names["run.json"]), "--report", str(names["run.html"]),
+    )  # fmt: skip
+    assert "system-degradation: " in output and "not measured" in output
+    lines = msgspec.json.Decoder(Line).decode_lines(names["lines.jsonl"].read_bytes())
+    assert f"{len(lines)} messages" in output and any(line.raw is not None for line in lines)
+    for line in lines:
+        if isinstance(line.message, msgspec.Raw):
+            codec.decode(bytes(line.message), topics.BY_NAME[line.topic].message)
+    transactions, _ = read_truth(names["truth.jsonl"])
+    figures = json.loads(names["run.json"].read_bytes())
+    (run,) = figures["runs"]
+    assert run["scenario"] == "system-degradation" and run["conditions"]["purchases"] == len(transactions) > 30
+    assert "system-degradation" in names["run.html"].read_text()
+
+
+@pytest.mark.parametrize("to", ["jsonl", "parquet"])
+def test_the_same_command_writes_the_same_bytes(tmp_path: Path, to: str) -> None:
+    for number in ("1", "2"):
+        play("mix", "--weights", "normal=0.5,flash-sale=0.5", "--to", to, "--output", str(tmp_path / number / "out"))
+    files = [sorted(path for path in (tmp_path / number).rglob("*") if path.is_file()) for number in ("1", "2")]
+    assert files[0] and [path.name for path in files[0]] == [path.name for path in files[1]]
+    assert [path.read_bytes() for path in files[0]] == [path.read_bytes() for path in files[1]]
+
+
+def test_all_runs_are_in_one_report_and_each_has_files_of_its_own(tmp_path: Path) -> None:
+    play("run-all", "--to", "parquet", "--output", str(tmp_path / "out"), "--truth", str(tmp_path / "truth.jsonl"),
+         "--json", str(tmp_path / "run.json"))  # fmt: skip
+    figures = json.loads((tmp_path / "run.json").read_bytes())
+    assert [run["scenario"] for run in figures["runs"]] == list(SCENARIOS)
+    for name in SCENARIOS:
+        assert (tmp_path / "out" / name / "ticket-purchases.parquet").exists()
+        assert read_truth(tmp_path / f"truth-{name}.jsonl")[0]
+
+
+def test_a_threshold_that_is_not_kept_is_named_and_the_exit_code_says_so(tmp_path: Path) -> None:
+    strict = tmp_path / "strict.toml"
+    strict.write_text('[load.rate_share]\nat_least = 2.0\nwhy = "impossible"\n')
+    arguments = ["run", "normal", "--duration", "3", "--rate", "5", "--to", "jsonl", "--output",
+                 str(tmp_path / "out.jsonl"), "--thresholds", str(strict)]  # fmt: skip
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 1
+    assert "failed: normal: load.rate_share is" in result.output and "at least 2 was asked" in result.output
+
+
 @pytest.mark.parametrize("text", ["yesterday", "2026-03-01T12:00:00"])
 def test_an_end_that_is_no_instant_is_refused_in_one_sentence(text: str) -> None:
     with pytest.raises(ConfigurationError, match=text):
@@ -55,5 +212,5 @@ def test_history_writes_messages_and_truth(tmp_path: Path) -> None:
     records = list(read_parquet(tmp_path / "past"))
     transactions, demand = read_truth(truth)
     assert sum(topic == "ticket-purchases" for topic, _, _ in records) == len(transactions)
-    assert len(demand) == 120
+    assert len(demand) == 3 * 120
     assert f"{len(records)} messages with {len(transactions)} purchases" in result.output
