@@ -3,7 +3,8 @@
 from random import Random
 
 from simulator.attacks import CAMPAIGNS, PATTERNS, behaviours
-from simulator.attacks.craft import LIVE_TEMPO, Craft, Span, Tempo
+from simulator.attacks.craft import Craft
+from simulator.attacks.tempo import LIVE_TEMPO, Span, Tempo
 from simulator.scene import Scene
 
 __all__ = ["CAMPAIGNS", "LIVE_TEMPO", "Fraudsters", "Span", "Tempo"]

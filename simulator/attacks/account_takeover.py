@@ -1,8 +1,8 @@
 """Account takeover: a list of leaked passwords is tried, and what opens is looted.
 
-Few devices and addresses try many accounts, and nearly every login fails. What opens is used soon after, often by
-somebody else on a fresh device near the victim: e-mail or password are changed, tickets bought with the stored card of
-an account of many years, and handed on within minutes.
+Few devices and addresses try many accounts, and nearly every login fails. What opens is used soon after, or sold and
+used within a day or two on a fresh device near the victim: e-mail or password are changed, tickets bought with the
+stored card of an account of many years, and handed on within minutes.
 """
 
 from collections.abc import Generator
@@ -110,9 +110,9 @@ def _open(craft: Craft, intruder: Visitor) -> Generator[Pause, Any, None]:
 
 
 def _pass_on(craft: Craft, intruder: Visitor, home: Address) -> Generator[Pause, Any, Visitor]:
-    """Somebody else, who bought the password, comes in a little later."""
+    """Somebody else, who bought the password, comes in hours or days later."""
     address = craft.address(home.country if craft.chance(STRENGTH.near_victim) else None)
-    yield dwell(craft.rng, craft.tempo.takeover_gap, spread=1.0)
+    yield dwell(craft.rng, craft.tempo.resale_gap, spread=1.0)
     buyer = replace(intruder, device_id=craft.device(), address=address)
     craft.scene.storefront.log_in(buyer, succeeded=True)
     return buyer

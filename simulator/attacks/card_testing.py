@@ -7,9 +7,10 @@ the numbers come from few issuers and most are declined.
 
 from dataclasses import dataclass, replace
 
-from simulator.attacks.craft import Count, Craft, Odds, Order, Span
+from simulator.attacks.craft import Count, Craft, Odds, Order
 from simulator.attacks.pattern import Pattern
 from simulator.attacks.ring import Means, Reaction, Ring
+from simulator.attacks.tempo import Span
 from simulator.engine import Process
 from simulator.people import Card
 from simulator.scene import party_size
@@ -105,7 +106,7 @@ def _try(
 
 def _cheap(craft: Craft, strength: Strength) -> Order:
     world = craft.scene.world
-    event = world.cheap_event(craft.rng)
+    event = craft.soon(lambda: world.cheap_event(craft.rng))
     ticket = world.cheapest_ticket(event) if craft.chance(strength.cheapest) else world.ticket(craft.rng, event)
     n_tickets = 1 if craft.chance(strength.single) else party_size(craft.rng, event)
     return Order(event, ticket, n_tickets, strength.pause)

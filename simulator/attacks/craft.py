@@ -3,13 +3,14 @@
 They see the same pages, prices and events as everybody, hold seats as others do, and their ids look like all ids.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from math import exp
 from random import Random
 from typing import Any
 
 from simulator.attacks.pattern import Pattern
+from simulator.attacks.tempo import Tempo
 from simulator.catalogue import DAY_US, Category, Event, Ticket
 from simulator.engine import SECOND_US, Pause, Process
 from simulator.people import COUNTRIES, DOMAINS, Address, Card
@@ -17,8 +18,6 @@ from simulator.scene import Scene, dwell, party_size
 from simulator.shop import Paid
 from simulator.visits import Intent, Nature, Visitor
 
-Span = tuple[float, float]
-"""Smallest and largest; drawn evenly."""
 Count = tuple[int, int]
 """Fewest and most; drawn evenly."""
 Issuer = tuple[str, str]
@@ -30,35 +29,13 @@ BOUGHT_DAYS = (60.0, 700.0)
 """One that was bought is of any age up to one of these. Assumed."""
 TASTE: dict[Category, float] = {"concerts": 1.0, "cultural": 0.6, "family": 0.5, "sports": 0.45}
 """How gladly each is bought to be resold: 12 % of the orders for concerts were turned down, 5 % of those for sports."""
-HURRY, HURRY_DAYS = 12.0, 10.0
-"""How much rather an event of today than one far off, fading in days: orders on the day were fraud five times as often
-as those of 60 days before. More here, for testers and the buyer's own fraud do not look at the date."""
+HURRY, HURRY_DAYS = 5.0, 12.0
+"""How much rather an event of today than one far off: orders on the day were fraud five times as often as those of 60
+days before. That it fades within days is assumed."""
+TRIES = 50
+"""Events considered before the last one is taken."""
 MOST_TICKETS = 6
 """What the shop sells to one order at most; groups buy as many."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tempo:
-    """Seconds between the steps of an attack; a minute's demo needs them shorter than a day's history."""
-
-    burst_gap: Span = (0.5, 4.0)
-    slow_gap: Span = (60.0, 600.0)
-    stuffing_gap: Span = (0.3, 3.0)
-    takeover_gap: float = 25.0
-    """Median between credential change and purchase, and between purchase and what is done with the tickets."""
-    ring_gap: Span = (2.0, 7.0)
-    hold_seconds: float = 300.0
-    """How long a bot keeps seats before the shop would take them back."""
-    order_gap: float = 5_000.0
-    """Median between two customers' orders."""
-    lie_low: float = 900.0
-    """Median pause of a ring that has been stopped and changes something."""
-
-
-LIVE_TEMPO = Tempo(
-    burst_gap=(0.15, 0.7), slow_gap=(2.0, 12.0), stuffing_gap=(0.05, 0.4), takeover_gap=3.0, ring_gap=(0.2, 0.8),
-    hold_seconds=5.0, order_gap=4.0, lie_low=4.0,
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,13 +134,18 @@ class Craft:
 
     def loot(self) -> Order:
         """What resells well, and soon: before anybody asks."""
-        for _ in range(50):
-            order = self.anything()
-            days = (order.event.starts_us - self.scene.engine.now_us) / DAY_US
-            hurry = 1 / HURRY + (1 - 1 / HURRY) * exp(-max(0.0, days) / HURRY_DAYS)
-            if self.chance(TASTE[order.event.category] * hurry):
+        event = self.soon(lambda: self.scene.world.event(self.rng), TASTE)
+        return Order(event, self.scene.world.ticket(self.rng, event), party_size(self.rng, event))
+
+    def soon(self, draw: Callable[[], Event], taste: Mapping[Category, float] | None = None) -> Event:
+        """One of the events that `draw` gives, rather one that begins soon and is to the `taste`."""
+        for _ in range(TRIES):
+            event = draw()
+            days = max(0.0, (event.starts_us - self.scene.engine.now_us) / DAY_US)
+            hurry = 1 / HURRY + (1 - 1 / HURRY) * exp(-days / HURRY_DAYS)
+            if self.chance(hurry * (taste[event.category] if taste else 1.0)):
                 break
-        return order
+        return event
 
     def hot_event(self) -> Event:
         """One of the events that most people want."""

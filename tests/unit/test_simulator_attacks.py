@@ -180,7 +180,7 @@ TELLS = [
     ("seat-hoarding", "holds", 4),
     ("refund-abuse", "given back", 1),
     ("friendly-fraud", "given back", 1),
-    ("resale-triangulation", "cards by user", 2),
+    ("resale-triangulation", "cards by user", 3),
     ("resale-triangulation", "handed on", 1),
 ]
 

@@ -10,8 +10,9 @@ from ibook.clock import to_us
 from ibook.messages import Action, Message, PurchaseRequested
 from ibook.topics import Topic
 from simulator.attacks import CAMPAIGNS, PATTERNS
-from simulator.attacks.craft import Craft, Tempo
+from simulator.attacks.craft import Craft
 from simulator.attacks.ring import Change, Means, Reaction, Ring
+from simulator.attacks.tempo import Tempo
 from simulator.mix import NO_FRAUD
 from simulator.scene import Scene
 from simulator.shop import Paid, ShopRules
