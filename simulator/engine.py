@@ -6,6 +6,7 @@ clock's.
 """
 
 from collections.abc import Callable, Generator
+from functools import partial
 from heapq import heappop, heappush
 from typing import Any
 
@@ -43,13 +44,24 @@ class Engine:
 
     def start(self, process: Process, *, delay: float = 0.0) -> None:
         """Let a behaviour begin after `delay` seconds."""
-        self.after(delay, lambda: self._step(process, None))
+        self.after(delay, partial(self._step, process, None))
 
     def run_next(self, now_us: int | None = None) -> None:
         """Run the next step, at its own due time or at `now_us` where the wall clock rules."""
         due_us, _, timer = heappop(self._agenda)
         self.advance_to(due_us if now_us is None else now_us)
         timer()
+
+    def run_some(self, end_us: int, n: int) -> bool:
+        """Run at most `n` steps that are due by `end_us`, each at its due time; False when no more are due by then."""
+        for _ in range(n):
+            if not self._agenda or self._agenda[0][0] > end_us:
+                return False
+            due_us, _, timer = heappop(self._agenda)
+            if due_us > self.now_us:
+                self.now_us = due_us
+            timer()
+        return True
 
     def advance_to(self, now_us: int) -> None:
         """Let time pass without a step; time never goes back."""
@@ -73,6 +85,8 @@ class Engine:
         except StopIteration:
             return
         if callable(pause):
-            pause(lambda value: self._step(process, value))
+            pause(partial(self._step, process))
         else:
-            self.after(pause, lambda: self._step(process, None))
+            self._asked += 1
+            timer: Timer = partial(self._step, process, None)
+            heappush(self._agenda, (self.now_us + int(pause * SECOND_US), self._asked, timer))

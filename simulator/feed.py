@@ -29,6 +29,7 @@ class Feed:
         self._engine = engine
         self.ids = ids
         self._write = write
+        self._stamped_us, self._now = 0, from_us(0)
         self.is_open = True
         self.muted: set[str] = set()
         """Names of topics that get nothing any more."""
@@ -42,7 +43,10 @@ class Feed:
 
     def stamp(self) -> Stamp:
         """A fresh message id and the time of the running step."""
-        return {"message_id": self.ids.next(), "occurred_at": from_us(self._engine.now_us)}
+        now_us = self._engine.now_us
+        if now_us != self._stamped_us:  # a step publishes several messages as often as one
+            self._stamped_us, self._now = now_us, from_us(now_us)
+        return {"message_id": self.ids.next(), "occurred_at": self._now}
 
     def send(self, topic: Topic, key: str, message: Message) -> None:
         """Let a message go."""

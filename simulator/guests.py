@@ -72,7 +72,7 @@ class Wish:
     n_tickets: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Guest:
     """One visit: who, with which cards, how they come in, and what was agreed on before."""
 
@@ -100,14 +100,18 @@ class Guests:
         """
         if hasty:
             guest = self._guest()
-            look_alike = "" if guest.look_alike == "window_shopper" else guest.look_alike
-            return [(0.0, replace(guest, entry="known", look_alike=look_alike, pace=HASTY_PACE))]
+            guest.entry, guest.pace = "known", HASTY_PACE
+            if guest.look_alike == "window_shopper":
+                guest.look_alike = ""
+            return [(0.0, guest)]
         luck = self._rng.random()
         if luck < self.habits.group:
             return self._group()
         if luck > 1 - self.habits.fan_club:
             return self._fan_club()
-        return [(self._rng.random(), replace(self._guest(), pace=dwell(self._rng, 1.3, spread=0.8)))]
+        delay, guest = self._rng.random(), self._guest()
+        guest.pace = dwell(self._rng, 1.3, spread=0.8)
+        return [(delay, guest)]
 
     def _guest(self) -> Guest:
         rng, habits = self._rng, self.habits
@@ -119,15 +123,15 @@ class Guests:
         luck = rng.random()
         if luck < habits.forgot_password:
             device = self._fresh_device() if rng.random() < 0.4 else guest.visitor.device_id
-            return replace(guest, entry="forgot", look_alike="forgot_password",
-                           visitor=replace(guest.visitor, device_id=device))  # fmt: skip
-        if luck < habits.forgot_password + habits.new_device:
-            return replace(guest, entry="login", look_alike="new_device",
-                           visitor=replace(guest.visitor, device_id=self._fresh_device()))  # fmt: skip
-        if luck > 1 - habits.window_shopper:
-            return replace(guest, look_alike="window_shopper")
-        if luck > 1 - habits.window_shopper - habits.gift_buyer:
-            return replace(guest, look_alike="gift_buyer")
+            guest.entry, guest.look_alike = "forgot", "forgot_password"
+            guest.visitor = replace(guest.visitor, device_id=device)
+        elif luck < habits.forgot_password + habits.new_device:
+            guest.entry, guest.look_alike = "login", "new_device"
+            guest.visitor = replace(guest.visitor, device_id=self._fresh_device())
+        elif luck > 1 - habits.window_shopper:
+            guest.look_alike = "window_shopper"
+        elif luck > 1 - habits.window_shopper - habits.gift_buyer:
+            guest.look_alike = "gift_buyer"
         return guest
 
     def _at_home(self, household: Household, user: User) -> Guest:

@@ -32,6 +32,8 @@ DAY_SECONDS = 86_400.0
 RUSH = 5.0
 """A past of hours is there to fill windows and to learn from: one opening of a sale must not be all of it."""
 VERDICT_SECONDS = 0.02
+STEPS = 100
+"""So many steps at a time; their messages wait together."""
 
 
 class History:
@@ -67,13 +69,11 @@ class History:
 
         simulation = self._simulate(write)
         self.truth = simulation.truth
-        engine = simulation.engine
         simulation.announce()
-        while (due_us := engine.next_due_us) is not None and due_us <= self.end_us:
-            engine.run_next()
-            if outbox:
-                yield from outbox
-                outbox.clear()
+        while simulation.engine.run_some(self.end_us, STEPS):
+            yield from outbox
+            outbox.clear()
+        yield from outbox
 
     def _simulate(self, write: Write) -> Simulation:
         seconds = (self.end_us - self.start_us) / SECOND_US

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from math import log
+from math import exp
 from random import Random
 from typing import Any
 
@@ -65,7 +65,7 @@ class Scene:
 
 def dwell(rng: Random, median: float, *, spread: float = 0.6) -> float:
     """Seconds a person takes: lognormal around `median`, never more than eight times as long."""
-    return min(8 * median, rng.lognormvariate(log(median), spread))
+    return min(8 * median, median * exp(rng.normalvariate(0.0, spread)))
 
 
 def party_size(rng: Random, event: Event) -> int:
