@@ -53,7 +53,7 @@ class Scoreboard:
     unknown: int = 0
     actions: Counter[str] = field(default_factory=Counter)
     hits: Counter[tuple[bool, bool]] = field(default_factory=Counter)
-    """(is fraud, was flagged) -> purchases."""
+    """(is fraud, was flagged) -> purchases; without abuse, which is neither fraud nor a false alarm."""
     latencies: "array[float]" = field(default_factory=lambda: array("d"))
     """Seconds from just before a purchase was produced until its verdict was readable, in the order of verdicts."""
 
@@ -79,7 +79,9 @@ class Scoreboard:
         self.actions[action] += 1
         sent.latency = at - sent.at
         self.latencies.append(sent.latency)
-        self.hits[self.truth.transactions[transaction_id].is_fraud, action in FLAGGED] += 1
+        truth = self.truth.transactions[transaction_id]
+        if not truth.is_abuse:
+            self.hits[truth.is_fraud, action in FLAGGED] += 1
         return True
 
     @property
@@ -95,7 +97,7 @@ class Scoreboard:
 
     @property
     def precision(self) -> float | None:
-        """Share of what was flagged that is fraud; None when nothing was flagged."""
+        """Share of what was flagged that is fraud, abuse left out; None when nothing was flagged."""
         return _share(self.hits[True, True], self.hits[False, True])
 
     def latency_ms(self, *, last: int | None = None) -> dict[str, float]:

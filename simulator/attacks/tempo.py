@@ -28,5 +28,5 @@ class Tempo:
 
 LIVE_TEMPO = Tempo(
     burst_gap=(0.15, 0.7), slow_gap=(2.0, 12.0), stuffing_gap=(0.05, 0.4), takeover_gap=3.0, resale_gap=3.0,
-    ring_gap=(0.2, 0.8), hold_seconds=5.0, order_gap=4.0, lie_low=4.0,
+    ring_gap=(0.2, 0.8), hold_seconds=5.0, order_gap=4.0, lie_low=2.0,
 )  # fmt: skip

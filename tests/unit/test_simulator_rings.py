@@ -2,8 +2,10 @@
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from random import Random
 
+import msgspec
 import pytest
 
 from ibook.clock import to_us
@@ -18,6 +20,7 @@ from simulator.scene import Scene
 from simulator.shop import Paid, ShopRules
 from simulator.simulation import Setup, Simulation
 from simulator.storefront import ListPrices
+from simulator.truth import read_truth
 from simulator.world import World
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -89,6 +92,19 @@ def test_the_same_seed_attacks_in_the_same_way_and_another_in_another() -> None:
     for pattern in PATTERNS:
         again = [Alley("challenge", seed).suffer(pattern, 3).published for seed in (1, 1, 2)]
         assert again[0] == again[1] != again[2]
+
+
+def test_what_rings_did_is_kept_in_the_file_of_the_truth(tmp_path: Path) -> None:
+    truth = Alley("decline").suffer("card-testing", 2).simulation.truth
+    truth.changed(5, "demand x1.2")
+    truth.write(tmp_path / "truth.jsonl")
+    lines = [msgspec.json.decode(line) for line in (tmp_path / "truth.jsonl").read_bytes().splitlines()]
+    reactions = [(line["attack"], line["what"]) for line in lines if line["kind"] == "reaction"]
+    assert reactions == [(each.attack, each.what) for attack in truth.attacks.values() for each in attack.reactions]
+    assert len(reactions) >= 4
+    assert [line["what"] for line in lines if line["kind"] == "change"] == ["demand x1.2"]
+    transactions, demand = read_truth(tmp_path / "truth.jsonl")
+    assert (transactions, demand) == (truth.transactions, truth.demand)
 
 
 class TestRing:

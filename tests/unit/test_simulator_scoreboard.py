@@ -69,6 +69,13 @@ def test_recall_and_precision_are_judged_by_truth() -> None:
     assert scores.precision == pytest.approx(2 / 3)
 
 
+def test_abuse_is_neither_caught_fraud_nor_a_false_alarm() -> None:
+    scores = board(FRAUD, Nature(is_abuse=True, pattern="scalper-ring"), Nature(is_abuse=True, pattern="scalper-ring"))
+    for number, action in enumerate(("decline", "decline", "approve")):
+        scores.verdict_read(f"t{number}", action, 20)  # type: ignore[arg-type]
+    assert (scores.recall, scores.precision, scores.answered) == (1.0, 1.0, 3)
+
+
 def test_an_attack_reports_who_was_caught_and_who_was_missed() -> None:
     scores = board(FRAUD, FRAUD, FRAUD, Nature())
     scores.verdict_read("t0", "decline", 20)
