@@ -69,6 +69,32 @@ def features(
         write(figures, began, json_file)
 
 
+@app.command()
+def simulator(
+    purchases: Annotated[int, typer.Option(min=500, help="Purchases of the written past.")] = 40_000,
+    rate: Annotated[float, typer.Option(min=10, help="Messages per second asked of the live shop.")] = 5_000.0,
+    seconds: Annotated[float, typer.Option(min=2, help="Length of the live load.")] = 20.0,
+    seed: Annotated[int, typer.Option(help="The world.")] = 0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
+) -> None:
+    """How fast a past is written, how punctual the live shop is, and how its memory grows."""
+    from bench.simulator import measure, write
+    from infra.local.processes import interrupt_on_signals
+
+    interrupt_on_signals()
+    base = load_settings()
+    settings = base.model_copy(update={"data_dir": base.data_dir.absolute() / "bench", "parts": "processes"})
+    began = conditions()
+    typer.echo(began)
+    try:
+        figures = measure(settings, purchases=purchases, rate=rate, seconds=seconds, seed=seed)
+    except KeyboardInterrupt:
+        typer.echo("Stopped before its end; nothing is left running.")
+        raise typer.Exit(130) from None
+    if json_file is not None:
+        write(figures, began, json_file)
+
+
 @app.command(hidden=True)
 def naive_agent() -> None:
     """The baseline's worker process."""
