@@ -26,6 +26,7 @@ class Tail:
         self._on_value = on_value
         self._ending = Flag()
         self._finish_by = 0.0
+        self._begins: dict[int, int] = {}
         self._thread = Thread(target=self._read, name=f"tail of {topic.name}", daemon=True)
         self._consumer: Consumer | None = None
 
@@ -42,7 +43,9 @@ class Tail:
             }
         )
         try:
-            self._consumer.assign(self._ends(self._consumer))
+            ends = self._ends(self._consumer)
+            self._begins = {end.partition: end.offset for end in ends}
+            self._consumer.assign(ends)
         except KafkaException as error:
             raise BrokerUnavailable(f"No Kafka broker answers on {self._bootstrap}.") from error
         self._thread.start()
@@ -91,7 +94,8 @@ class Tail:
         except KafkaException:
             return  # Kafka is away: what was read by now is all there is
         while time.monotonic() < self._finish_by:
-            if all(at.offset >= ends[at.partition] for at in consumer.position(consumer.assignment())):
+            positions = consumer.position(consumer.assignment())  # below 0 where nothing was read yet
+            if all(max(at.offset, self._begins[at.partition]) >= ends[at.partition] for at in positions):
                 return
             self._take_what_comes(consumer)
 

@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 
 from ibook import codec, topics
 from ibook.edges.kafka import BroadcastReader, Record, producer
 from ibook.edges.kafka_admin import delete_topics
-from ibook.errors import BrokerUnavailable, ConfigurationError
+from ibook.errors import BrokerUnavailable, ConfigurationError, InvalidMessage
 from ibook.messages import Action, FraudVerdict, PurchaseRequested
 from ibook.settings import Settings
 from simulator.broken import samples
@@ -56,7 +56,10 @@ def murmur2(data: bytes) -> int:
 
 
 class Answerer:
-    """Stands where the verdict worker stands: answers each purchase once, or as often as told."""
+    """Stands where the verdict worker stands: answers each purchase once, or as often as told.
+
+    What can't be read it answers by the transaction of its header, where there is one.
+    """
 
     def __init__(self, settings: Settings, decide: Callable[[PurchaseRequested], list[Action]]) -> None:
         self._settings, self._decide = settings, decide
@@ -72,20 +75,28 @@ class Answerer:
             message = consumer.poll(0.1)
             if message is None or message.error() is not None:
                 continue
-            purchase = codec.decode(message.value(), PurchaseRequested)
-            for number, action in enumerate(self._decide(purchase)):
+            transaction_id, actions = self._answer(message)
+            for number, action in enumerate(actions):
                 verdict = FraudVerdict(
-                    message_id=f"{purchase.transaction_id}/{number}", occurred_at=datetime.now(UTC),
-                    transaction_id=purchase.transaction_id, action=action, score_band="low", posture="normal",
+                    message_id=f"{transaction_id}/{number}", occurred_at=datetime.now(UTC),
+                    transaction_id=transaction_id, action=action, score_band="low", posture="normal",
                     model_version="test",
                 )  # fmt: skip
                 client.produce(
-                    topics.FRAUD_VERDICTS.name, codec.encode(verdict), purchase.transaction_id,
+                    topics.FRAUD_VERDICTS.name, codec.encode(verdict), transaction_id,
                     partition=message.partition() or 0,
                 )  # fmt: skip
             client.poll(0)
         client.flush(10)
         consumer.close()
+
+    def _answer(self, message: Message) -> tuple[str, list[Action]]:
+        try:
+            purchase = codec.decode(message.value(), PurchaseRequested)
+        except InvalidMessage:
+            named = [value for _, value in message.headers() or [] if isinstance(value, bytes)]
+            return (named[0].decode(), ["review"]) if named else ("", [])
+        return purchase.transaction_id, self._decide(purchase)
 
     def __enter__(self) -> None:
         self._thread.start()
