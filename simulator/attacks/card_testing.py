@@ -7,7 +7,7 @@ the numbers come from few issuers and most are declined.
 
 from dataclasses import dataclass, replace
 
-from simulator.attacks.craft import Count, Craft, Odds, Order
+from simulator.attacks.craft import SCRIPTED, Count, Craft, Odds, Order
 from simulator.attacks.pattern import Pattern
 from simulator.attacks.ring import Means, Reaction, Ring
 from simulator.attacks.tempo import Span
@@ -41,7 +41,9 @@ class Strength:
     cards: Count
     means: Means
     pause: float
-    """Median seconds on a page."""
+    """Median seconds on a page …"""
+    spread: float = 0.6
+    """… and how much they differ."""
     declines: Span
     """Share that issuers decline, drawn per ring: 40 to more than 90 % is reported."""
     reaction: Reaction
@@ -58,7 +60,7 @@ class Strength:
 
 
 BURST_STRENGTH = Strength(
-    cards=(15, 40), means=Means(devices=(2, 5), addresses=(1, 4), issuers=(1, 3)), pause=1.5,
+    cards=(15, 40), means=Means(devices=(2, 5), addresses=(1, 4), issuers=(1, 3)), pause=1.5, spread=SCRIPTED,
     declines=(0.5, 0.9),
     reaction=Reaction(after=7, changes=("cards", "devices", "addresses"), gives_up_after=2),
 )  # fmt: skip
@@ -109,4 +111,4 @@ def _cheap(craft: Craft, strength: Strength) -> Order:
     event = craft.soon(lambda: world.cheap_event(craft.rng))
     ticket = world.cheapest_ticket(event) if craft.chance(strength.cheapest) else world.ticket(craft.rng, event)
     n_tickets = 1 if craft.chance(strength.single) else party_size(craft.rng, event)
-    return Order(event, ticket, n_tickets, strength.pause)
+    return Order(event, ticket, n_tickets, strength.pause, strength.spread)

@@ -22,6 +22,8 @@ Count = tuple[int, int]
 """Fewest and most; drawn evenly."""
 Issuer = tuple[str, str]
 """First six digits and country."""
+SCRIPTED = 0.15
+"""Spread of a script's pauses. Assumed: reports only say that bots are even where people are not."""
 DECLINE_CODES = ("incorrect_cvc", "do_not_honor", "insufficient_funds", "expired_card")
 FRESH_SECONDS = (5, 60, 900, 20_000)
 """An account opened on the spot is of any age up to one of these, as honest newcomers' are."""
@@ -61,6 +63,8 @@ class Order:
     ticket: Ticket
     n_tickets: int
     pause: float = 3.0
+    spread: float = 0.6
+    """How much that differs from page to page: sigma of its logarithm. A script's hardly does."""
 
 
 class Craft:
@@ -164,14 +168,14 @@ class Craft:
     def buy(self, visitor: Visitor, card: Card, order: Order, nature: Nature) -> Generator[Pause, Any, Paid]:
         """View, hold mostly, and pay; what the shop said."""
         rng, front = self.rng, self.scene.storefront
-        yield dwell(rng, order.pause)
+        yield dwell(rng, order.pause, spread=order.spread)
         if not self.scene.on_sale(order.event, order.n_tickets):
             return Paid("sold_out")
         front.view(visitor, order.event)
         offer = yield from self.scene.shown_price(order.event, order.ticket)
-        yield dwell(rng, order.pause)
+        yield dwell(rng, order.pause, spread=order.spread)
         hold_id = front.hold(visitor, order.event, order.n_tickets) if self.chance(0.85) else None
-        yield dwell(rng, order.pause)
+        yield dwell(rng, order.pause, spread=order.spread)
         intent = Intent(
             visitor=visitor, card=card, event=order.event, ticket=order.ticket, n_tickets=order.n_tickets,
             offer=offer, nature=nature, hold_id=hold_id,

@@ -7,7 +7,7 @@ timing.
 
 from dataclasses import dataclass
 
-from simulator.attacks.craft import MOST_TICKETS, Count, Craft, Odds, Order
+from simulator.attacks.craft import MOST_TICKETS, SCRIPTED, Count, Craft, Odds, Order
 from simulator.attacks.pattern import Pattern
 from simulator.attacks.ring import Means, Reaction, Ring
 from simulator.catalogue import Event
@@ -73,6 +73,6 @@ def _buy_out(craft: Craft, ring: Ring, visitor: Visitor, event: Event) -> Proces
     card, n_tickets = craft.card(ring.issuer()), craft.some(STRENGTH.tickets)
     first = n_tickets // 2 if craft.chance(STRENGTH.in_two) else n_tickets
     for n in filter(None, (first, n_tickets - first)):
-        order = Order(event, craft.scene.world.ticket(craft.rng, event), n, pause=1.5)
+        order = Order(event, craft.scene.world.ticket(craft.rng, event), n, pause=1.5, spread=SCRIPTED)
         ring.heard((yield from craft.buy(visitor, card, order, craft.nature(PATTERN, ring.attack, STRENGTH.odds))))
         yield craft.rng.uniform(*craft.tempo.ring_gap)
