@@ -43,7 +43,7 @@ class Degradation:
     silence: Span = (1.0, 2.5)
     """Nothing leaves; then everything at once …"""
     silence_every: Span = (5.0, 10.0)
-    """… and so long until the next one."""
+    """… and so long until the next one, half as long until the first."""
 
     def scaled(self, share: float) -> "Degradation":
         """The same harm to only a share of the messages, and silences as much rarer."""
@@ -91,7 +91,7 @@ class Degraded:
     def begin(self) -> None:
         """From now on messages come to harm."""
         self._active = True
-        self._expect_silence()
+        self._expect_silence(after=0.5)
 
     def end(self) -> None:
         """No more harm; what is on its way arrives."""
@@ -185,8 +185,8 @@ class Degraded:
             leave()
 
     # ------------------------------------------------------------------------------------------------- silences
-    def _expect_silence(self) -> None:
-        self._engine.after(self._rng.uniform(*self._how.silence_every), self._fall_silent)
+    def _expect_silence(self, *, after: float = 1.0) -> None:
+        self._engine.after(after * self._rng.uniform(*self._how.silence_every), self._fall_silent)
 
     def _fall_silent(self) -> None:
         if not self._active:

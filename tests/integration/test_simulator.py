@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, Message, TopicPartition
@@ -32,7 +33,7 @@ from simulator.world import World
 
 END = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SHOP_TOPICS = ("ticket-activity", "ticket-purchases", "payment-outcomes", "fraud-labels", "event-listings",
-               "event-inventory")  # fmt: skip
+               "event-inventory", "competitor-prices")  # fmt: skip
 QUICK = ShopRules(patience=1.0, settle=(0.05, 0.1), review=(0.05, 0.1), challenge=(0.05, 0.1), authorise=(0.01, 0.02))
 
 
@@ -94,7 +95,8 @@ class Answerer:
         try:
             purchase = codec.decode(message.value(), PurchaseRequested)
         except InvalidMessage:
-            named = [value for _, value in message.headers() or [] if isinstance(value, bytes)]
+            headers: Any = message.headers() or []
+            named = [value for _, value in headers]
             return (named[0].decode(), ["review"]) if named else ("", [])
         return purchase.transaction_id, self._decide(purchase)
 
