@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from ibook.edges.kafka_admin import apply_topics
+from ibook.edges.running_platform import holder
 from ibook.errors import ConfigurationError
 from ibook.settings import Settings
 from infra.local import state
@@ -158,7 +159,7 @@ def test_a_worker_that_breaks_ends_the_start_and_everything_with_it(parts: Parts
     ):
         pass
     assert set(psutil.Process().children()) == before
-    assert state.holder(tmp_path) is None
+    assert holder(tmp_path) is None
 
 
 def test_a_serving_port_that_is_named_and_taken_is_one_sentence(parts: Parts, tmp_path: Path) -> None:
@@ -213,7 +214,7 @@ def test_nothing_outlives_the_supervisor(parts: Parts, tmp_path: Path, number: s
         assert supervisor.wait(30) == (-9 if number == signal.SIGKILL else 0)
         _, alive = psutil.wait_procs(children, timeout=10)
     assert not alive
-    assert state.holder(tmp_path) is None
+    assert holder(tmp_path) is None
 
 
 def test_the_whole_of_it_dies_with_its_supervisor_kafka_and_redis_too(tmp_path: Path) -> None:
