@@ -173,6 +173,7 @@ def test_every_purchase_is_answered_settled_and_counted(platform_settings: Setti
     assert heard == latencies and min(latencies) > 0
     assert stats.purchases / time_of_load == pytest.approx(40, rel=0.15)
     assert stats.sales + stats.outcomes.get("declined", 0) + stats.outcomes.get("refunded", 0) >= stats.purchases
+    assert 0 <= stats.pacing_error_ms["p50"] <= stats.pacing_error_ms["p95"] <= stats.pacing_error_ms["p99"]
     assert stats.messages["ticket-purchases"] == stats.purchases
     assert stats.messages["ticket-activity"] > 2 * stats.purchases
     found = Counter(record.topic for record in everything(platform_settings, *SHOP_TOPICS))
@@ -229,6 +230,26 @@ def test_without_verdicts_the_shop_follows_its_own_rule(platform_settings: Setti
         shop.end_load()
         assert not shop.drain(0.2)
         assert shop.stats().missing == shop.stats().purchases
+
+
+def test_a_machine_that_falls_behind_is_noticed_sends_late_and_leaves_nothing_out(platform_settings: Settings) -> None:
+    slow = threading.Event()
+    slow.set()
+
+    def work(_: PurchaseRequested) -> None:
+        if slow.is_set():
+            time.sleep(0.1)
+
+    with Answerer(platform_settings, lambda _: ["approve"]), open_shop(platform_settings, on_purchase=work) as shop:
+        wait_for(lambda: shop.stats().seconds_behind >= 2)
+        behind = shop.stats()
+        assert not behind.holds_the_rate and behind.pacing_error_ms["p99"] > 500
+        slow.clear()
+        wait_for(lambda: shop.stats().holds_the_rate)
+        caught_up = shop.stats()
+    assert not caught_up.held_the_rate
+    assert caught_up.purchases > 1.5 * behind.purchases
+    assert caught_up.purchases == pytest.approx(40 * caught_up.seconds, abs=45)  # all that was due, but a second's
 
 
 def test_truth_never_travels(platform_settings: Settings) -> None:

@@ -97,6 +97,17 @@ def test_every_scenario_is_listed_with_what_it_says_of_itself() -> None:
         assert f"{name} {scenario.description}" in words
 
 
+def test_ibook_simulate_has_the_same_commands() -> None:
+    from cli.main import app as ibook
+
+    for arguments in (["list-scenarios"], ["run", "--help"], ["mix", "--help"]):
+        theirs, ours = (
+            CliRunner().invoke(one, more) for one, more in ((ibook, ["simulate", *arguments]), (app, arguments))
+        )
+        assert theirs.exit_code == ours.exit_code == 0
+        assert theirs.output.splitlines()[2:] == ours.output.splitlines()[2:]  # the first line names the program
+
+
 def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """What a command says that ends with exit code 2 before anything ran."""
     monkeypatch.setattr(sys, "argv", ["simulator", *arguments])
