@@ -7,7 +7,7 @@ from functools import partial
 from random import Random
 
 from ibook.messages import Message, PurchaseRequested
-from ibook.topics import EVENT_INVENTORY, EVENT_LISTINGS, TICKET_PURCHASES, Topic
+from ibook.topics import COMPETITOR_PRICES, EVENT_INVENTORY, EVENT_LISTINGS, TICKET_PURCHASES, Topic
 from simulator.broken import damaged
 from simulator.engine import Engine, Timer
 from simulator.feed import Write
@@ -16,7 +16,7 @@ from simulator.ids import Ids
 Span = tuple[float, float]
 WriteRaw = Callable[[Topic, str, bytes, str], None]
 """Takes a topic, a key, any bytes, and the transaction id of the header, which may be empty."""
-SPARED = frozenset({EVENT_LISTINGS.name, EVENT_INVENTORY.name})
+SPARED = frozenset({EVENT_LISTINGS.name, EVENT_INVENTORY.name, COMPETITOR_PRICES.name})
 """Compacted topics: their last message stands for ever, so an old one that comes last would never be mended."""
 
 

@@ -13,6 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ibook.clock import to_us
+from ibook.entities import SOURCE_INDEX
 from ibook.features import FEATURE_NAMES
 from ibook.labels import labels_as_of, settled_as_of, target_of
 from ibook.messages import FraudLabel, PaymentOutcome, PurchaseRequested
@@ -28,7 +29,7 @@ DAY = timedelta(days=1)
 def history() -> list[Recorded]:
     """A simulated past of about 600 purchases."""
     past = generate(3, END, 24.0, 600)
-    return [Recorded(topic, message) for topic, _, message in past if topic != "event-listings"]  # type: ignore[arg-type]
+    return [Recorded(topic, message) for topic, _, message in past if topic in SOURCE_INDEX]  # type: ignore[arg-type]
 
 
 def vectors(history: Sequence[Recorded]) -> dict[str, bytes]:
