@@ -20,7 +20,7 @@ from simulator.visits import Visitor
 PATTERN = Pattern(
     name="account-takeover",
     kind="fraud",
-    share=0.007,
+    share=0.0065,
     typical_purchases=4.3,
     tell=(
         "Failed logins in many accounts from few devices, then a new device in an old account, changed "

@@ -19,7 +19,7 @@ from simulator.visits import Visitor
 BURST = Pattern(
     name="card-testing",
     kind="fraud",
-    share=0.008,
+    share=0.007,
     typical_purchases=28.0,
     tell="Dozens of cards on a handful of devices within a minute or two, most of them declined, on cheap seats.",
     look_alikes=("group", "office_ip", "family_device", "several_cards"),
@@ -27,7 +27,7 @@ BURST = Pattern(
 SLOW = Pattern(
     name="card-testing-slow",
     kind="fraud",
-    share=0.007,
+    share=0.0065,
     typical_purchases=14.5,
     tell="One new card of the same few issuers after the other from a few networks over hours, most of them declined.",
     look_alikes=("office_ip", "several_cards", "new_user"),
@@ -65,7 +65,7 @@ BURST_STRENGTH = Strength(
     reaction=Reaction(after=7, changes=("cards", "devices", "addresses"), gives_up_after=2),
 )  # fmt: skip
 SLOW_STRENGTH = Strength(
-    cards=(8, 20), means=Means(devices=(6, 14), addresses=(1, 4), networks=3, issuers=(2, 5)), pause=3.0,
+    cards=(8, 20), means=Means(devices=(6, 14), addresses=(1, 3), networks=4, issuers=(2, 5)), pause=3.0,
     declines=(0.4, 0.8),
     reaction=Reaction(after=5, changes=("devices", "pace", "addresses", "cards"), gives_up_after=2),
 )  # fmt: skip

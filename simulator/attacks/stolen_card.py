@@ -16,7 +16,7 @@ from simulator.scene import dwell
 PATTERN = Pattern(
     name="stolen-card",
     kind="fraud",
-    share=0.006,
+    share=0.0055,
     typical_purchases=1.2,
     tell=(
         "A first order from a device nobody saw before, often of a young account, sometimes from another country "
