@@ -38,14 +38,16 @@ def run(
     scenario: Scenario, duration: o.Duration = 60.0, rate: o.Rate = 50.0, seed: o.Seed = 0,
     compress: o.Compress = o.DAY_IN_HALF_A_SECOND, to: o.Where = o.To.kafka, output: o.Output = None,
     truth: o.TruthFile = None, report: o.ReportFile = None, json_file: o.JsonFile = None,
-    thresholds: o.ThresholdsFile = None, attack: Attacks = None, data_dir: o.DataDir = None,
+    records: o.RecordsFile = None, thresholds: o.ThresholdsFile = None, attack: Attacks = None,
+    data_dir: o.DataDir = None,
 ) -> None:  # fmt: skip
     """Play one scenario and judge it against the truth: exit code 1 when a threshold was not kept."""
     from simulator.plan import Plan, scenario_named
 
     _play(Plan(
         scenarios=(scenario_named(scenario),), seconds=duration, rate=rate, seed=seed, compress=compress, to=to,
-        output=output, truth=truth, report=report, json=json_file, thresholds=thresholds, attacks=tuple(attack or ()),
+        output=output, truth=truth, report=report, json=json_file, records=records, thresholds=thresholds,
+        attacks=tuple(attack or ()),
     ), data_dir)  # fmt: skip
 
 
@@ -53,7 +55,8 @@ def run(
 def run_all(
     duration: o.Duration = 60.0, rate: o.Rate = 50.0, seed: o.Seed = 0, compress: o.Compress = o.DAY_IN_HALF_A_SECOND,
     to: o.Where = o.To.kafka, output: o.Output = None, truth: o.TruthFile = None, report: o.ReportFile = None,
-    json_file: o.JsonFile = None, thresholds: o.ThresholdsFile = None, data_dir: o.DataDir = None,
+    json_file: o.JsonFile = None, records: o.RecordsFile = None, thresholds: o.ThresholdsFile = None,
+    data_dir: o.DataDir = None,
 ) -> None:  # fmt: skip
     """Play every scenario, one after the other, each for --duration, and write one report on all of them."""
     from simulator.plan import Plan
@@ -61,7 +64,7 @@ def run_all(
 
     _play(Plan(
         scenarios=tuple(SCENARIOS.values()), seconds=duration, rate=rate, seed=seed, compress=compress, to=to,
-        output=output, truth=truth, report=report, json=json_file, thresholds=thresholds,
+        output=output, truth=truth, report=report, json=json_file, records=records, thresholds=thresholds,
     ), data_dir)  # fmt: skip
 
 
@@ -70,14 +73,14 @@ def mix(
     weights: Weights, duration: o.Duration = 60.0, rate: o.Rate = 50.0, seed: o.Seed = 0,
     compress: o.Compress = o.DAY_IN_HALF_A_SECOND, to: o.Where = o.To.kafka, output: o.Output = None,
     truth: o.TruthFile = None, report: o.ReportFile = None, json_file: o.JsonFile = None,
-    thresholds: o.ThresholdsFile = None, data_dir: o.DataDir = None,
+    records: o.RecordsFile = None, thresholds: o.ThresholdsFile = None, data_dir: o.DataDir = None,
 ) -> None:  # fmt: skip
     """Play one run made of several scenarios: each gives its share of the traffic, and its turns."""
     from simulator.plan import Plan, parse_weights
 
     _play(Plan(
         scenarios=(parse_weights(weights),), seconds=duration, rate=rate, seed=seed, compress=compress, to=to,
-        output=output, truth=truth, report=report, json=json_file, thresholds=thresholds,
+        output=output, truth=truth, report=report, json=json_file, records=records, thresholds=thresholds,
     ), data_dir)  # fmt: skip
 
 
@@ -87,7 +90,7 @@ def realtime(
     truth: o.TruthFile = None, report: o.ReportFile = None, json_file: o.JsonFile = None,
     thresholds: o.ThresholdsFile = None, attack: Attacks = None, data_dir: o.DataDir = None,
 ) -> None:  # fmt: skip
-    """Play an ordinary day on the running platform until Ctrl-C, or for --duration.
+    """Play an ordinary hour on the running platform, for --duration or until Ctrl-C.
 
     It is judged only when a report or its figures are asked for.
     """
@@ -106,6 +109,7 @@ def _play(plan: "Plan", data_dir: Path | None) -> None:
     from simulator.console import Screen, told_to_stop, verdict_of
     from simulator.judgement import judge, load_thresholds
     from simulator.plan import check
+    from simulator.record import write_records
     from simulator.report import write_json, write_report
     from simulator.runs import carry_out
 
@@ -125,6 +129,8 @@ def _play(plan: "Plan", data_dir: Path | None) -> None:
             write_report(plan.report, judgement)
         if plan.json is not None:
             write_json(plan.json, judgement)
+        if plan.records is not None:
+            write_records(plan.records, tuple(records))
     screen.tell(verdict_of(judgement))
     if judgement.failed:
         typer.echo(f"{len(judgement.failed)} thresholds were not kept.", err=True)

@@ -36,6 +36,9 @@ TruthFile = Annotated[
 ]
 ReportFile = Annotated[Path | None, typer.Option(help="Write the report here, one HTML page that needs no network.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the report's figures here.")]
+RecordsFile = Annotated[
+    Path | None, typer.Option(help="Keep all that is judged here, truth included, to be judged again later.")
+]
 ThresholdsFile = Annotated[Path | None, typer.Option(help="Thresholds to judge by, instead of the simulator's own.")]
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="Folder of the running platform, instead of IBOOK_DATA_DIR or .ibook.")

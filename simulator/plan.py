@@ -32,6 +32,7 @@ class Plan:
     truth: Path | None = None
     report: Path | None = None
     json: Path | None = None
+    records: Path | None = None
     thresholds: Path | None = None
     attacks: tuple[str, ...] = ()
     """Campaigns launched at the start of each run."""
@@ -104,7 +105,7 @@ def _check_files(plan: Plan) -> None:
     written: Sequence[Path | None] = [plan.truth_of(one) for one in plan.scenarios]
     if plan.to is To.jsonl:
         written = [*written, *(plan.output_of(one) for one in plan.scenarios)]
-    for path in (*written, plan.report, plan.json):
+    for path in (*written, plan.report, plan.json, plan.records):
         if path is not None:
             check_writable(path)
     if plan.to is To.parquet:

@@ -15,6 +15,8 @@ from ibook import codec, topics
 from ibook.errors import ConfigurationError
 from simulator.__main__ import app, main, parse_end
 from simulator.console import Screen, progress, summary
+from simulator.judgement import judge, load_thresholds
+from simulator.record import read_records
 from simulator.scenarios import SCENARIOS
 from simulator.sinks import Line, read_parquet
 from simulator.stats import ShopStats
@@ -190,9 +192,11 @@ def test_the_same_command_writes_the_same_bytes(tmp_path: Path, to: str) -> None
 
 def test_all_runs_are_in_one_report_and_each_has_files_of_its_own(tmp_path: Path) -> None:
     play("run-all", "--to", "parquet", "--output", str(tmp_path / "out"), "--truth", str(tmp_path / "truth.jsonl"),
-         "--json", str(tmp_path / "run.json"))  # fmt: skip
+         "--json", str(tmp_path / "run.json"), "--records", str(tmp_path / "runs.jsonl"))  # fmt: skip
     figures = json.loads((tmp_path / "run.json").read_bytes())
     assert [run["scenario"] for run in figures["runs"]] == list(SCENARIOS)
+    again = judge(read_records(tmp_path / "runs.jsonl"), load_thresholds())
+    assert json.loads(msgspec.json.encode(again)) == figures
     for name in SCENARIOS:
         assert (tmp_path / "out" / name / "ticket-purchases.parquet").exists()
         assert read_truth(tmp_path / f"truth-{name}.jsonl")[0]
