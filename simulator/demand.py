@@ -15,25 +15,28 @@ SEGMENTS: tuple[Segment, ...] = get_args(Segment)
 ELASTICITIES = (-2.0, -0.3)
 """Range every own-price elasticity at list price is drawn from: studies of sport and culture differ this much."""
 ELASTIC: Mapping[Segment, tuple[float, float]] = {
-    "fans": (-1.4, -0.3), "families": (-1.8, -0.5), "tourists": (-1.7, -0.4), "bargain_hunters": (-2.0, -0.8),
+    "fans": (-1.7, -0.3), "families": (-1.9, -0.35), "tourists": (-1.8, -0.3), "bargain_hunters": (-2.0, -0.5),
 }  # fmt: skip
-"""The part of it that a segment's are drawn from. Assumed: fans mind least, bargain hunters most."""
+"""The part of it that a segment's are drawn from. Assumed: fans mind least, bargain hunters most, and events differ by
+more than segments do."""
 BUYS: Mapping[Segment, tuple[float, float]] = {
     "fans": (0.5, 0.75), "families": (0.42, 0.66), "tourists": (0.42, 0.66), "bargain_hunters": (0.3, 0.55),
 }  # fmt: skip
 """Range of P(buy | shown the list price). Assumed: nobody publishes it; it sets prices shown per purchase near 2."""
 LATE_DAYS = 10.0
 """A taste turns from its early to its late form over so many days before the start. Assumed."""
-RIVAL_WEIGHT = 1.2
-"""Log-odds of buying lost for each 100 % that our price lies above the competitor's. Assumed: at 15 % above, the odds
-fall by a sixth; it makes demand steeper than its own elasticity only where we are undercut."""
+RIVAL_WEIGHT, RIVAL_REACH = 1.0, 0.25
+"""Log-odds of buying lost for each 100 % that our price lies above the competitor's, and how far above it all who
+compare are gone. Assumed: at 15 % above, the odds fall by a seventh. Just above the competitor's price this makes
+demand steeper than its own elasticity."""
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
     """P(buy | price) = 1 / (1 + exp(-(intercept + slope * price))), price in minor units, slope below 0.
 
-    Where a competitor asks `rival_minor`, a price above it takes another RIVAL_WEIGHT * (price / rival - 1) off.
+    Where a competitor asks `rival_minor`, a price above it takes off another RIVAL_WEIGHT * (price / rival - 1), the
+    bracket being at most RIVAL_REACH.
     """
 
     intercept: float
@@ -70,13 +73,13 @@ class Demand:
         """P(buy) of one visitor who is shown this price."""
         log_odds = self.intercept + self.slope * price_minor
         if self.rival_minor is not None and price_minor > self.rival_minor:
-            log_odds -= RIVAL_WEIGHT * (price_minor / self.rival_minor - 1)
+            log_odds -= RIVAL_WEIGHT * min(RIVAL_REACH, price_minor / self.rival_minor - 1)
         return 1 / (1 + exp(-log_odds))
 
     def elasticity(self, price_minor: float) -> float:
-        """Own-price elasticity of P(buy) at this price; below the competitor's price it plays no part."""
+        """Own-price elasticity of P(buy) at this price; the competitor's plays a part only a little above it."""
         slope = self.slope
-        if self.rival_minor is not None and price_minor > self.rival_minor:
+        if self.rival_minor is not None and 0 < price_minor / self.rival_minor - 1 < RIVAL_REACH:
             slope -= RIVAL_WEIGHT / self.rival_minor
         return slope * price_minor * (1 - self.probability(price_minor))
 

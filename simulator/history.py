@@ -18,7 +18,7 @@ from simulator.engine import SECOND_US
 from simulator.feed import Write
 from simulator.fraudsters import Tempo
 from simulator.mix import Mix, begin_background
-from simulator.pacing import busyness, daily, following, middles
+from simulator.pacing import busyness, following, middles
 from simulator.shop import ShopRules
 from simulator.simulation import Setup, Simulation
 from simulator.standin import StandInPolicy
@@ -93,12 +93,13 @@ class History:
                 VERDICT_SECONDS, lambda: simulation.shop.on_verdict(purchase.transaction_id, action)
             )
 
-        slots = following(self.start_us, self.end_us, self._load(), n_honest, rng)
+        load = self._load()
+        slots = following(self.start_us, self.end_us, load, n_honest, rng)
         simulation = Simulation(self.world, setup, slots, write=write, asked=asked)
         simulation.crowd.begin(simulation.buyers.arrivals)
         begin_background(
             simulation.engine, simulation.fraudsters, self.mix,
-            lambda share: self._campaigns(share, rng), (self.start_us, self.end_us),
+            lambda share: self._campaigns(share, load, rng), (self.start_us, self.end_us),
         )  # fmt: skip
         return simulation
 
@@ -110,10 +111,13 @@ class History:
             raise ConfigurationError("Nothing is on sale in that time: more events, or a longer past, are needed.")
         return np.minimum(looked_at, self._rush * np.median(looked_at[looked_at > 0])) * busyness(instants)
 
-    def _campaigns(self, share: float, rng: Random) -> Iterator[int]:
-        """Instants, so many per purchase; a part of one is one by chance, so that a short past has no more fraud."""
+    def _campaigns(self, share: float, load: NDArray[np.float64], rng: Random) -> Iterator[int]:
+        """Instants, so many per purchase, when there is something to be had as much as when there are honest buyers.
+
+        A part of one is one by chance, so that a short past has no more fraud.
+        """
         n = int(share * self.purchases + rng.random())
-        return daily(self.start_us, self.end_us, n, rng) if n else iter(())
+        return following(self.start_us, self.end_us, load, n, rng) if n else iter(())
 
 
 def size_of(hours: float) -> WorldSize:

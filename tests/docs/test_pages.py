@@ -17,7 +17,7 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.rel
 FENCED = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
-MAKE = re.compile(r"\bmake ([a-z]+)\b")
+MAKE = re.compile(r"\bmake ([a-z-]+)\b")
 IBOOK = re.compile(r"(?:\.venv/bin/|`)ibook ([a-z]+)(?: ([a-z]+)\b)?")
 MODULE = re.compile(r"python -m ([a-z_.]+)")
 
@@ -54,7 +54,7 @@ def _anchors(page: Path) -> set[str]:
 
 @each_page
 def test_make_targets_exist(page: Path) -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     prose = re.findall(r"`[^`\n]+`|^(?: {4}|\$ ).*$", FENCED.sub("", page.read_text()), re.MULTILINE)
     named = MAKE.findall(" ".join(prose + FENCED.findall(page.read_text())))
     assert set(named) <= targets

@@ -97,11 +97,14 @@ def test_a_cheaper_competitor_takes_buyers_away_and_a_dearer_one_none() -> None:
     alone = Demand.at_list(5000, probability=0.5, elasticity=-1.0)
     assert alone.beside(5000).probability(5000) == alone.probability(5000)
     assert alone.beside(6000).elasticity(5000) == pytest.approx(-1.0)
-    chances = [alone.beside(rival).probability(5000) for rival in (5000, 4500, 4000, 3000)]
-    assert chances == sorted(chances, reverse=True)
-    assert chances[2] < 0.45
-    assert numeric_elasticity(alone.beside(4000), 5000) == pytest.approx(alone.beside(4000).elasticity(5000), rel=1e-3)
-    assert alone.beside(4000).elasticity(5000) < -1.2
+    chances = [alone.beside(rival).probability(5000) for rival in (5000, 4500, 4200, 3000, 2000)]
+    assert chances[:4] == sorted(chances[:4], reverse=True)
+    assert chances[2] < 0.46
+    assert chances[3] == chances[4], "whoever compares is gone"
+    for rival in (4500, 3000):
+        beside = alone.beside(rival)
+        assert numeric_elasticity(beside, 5000) == pytest.approx(beside.elasticity(5000), rel=1e-3)
+    assert alone.beside(4500).elasticity(5000) < -1.4
 
 
 def test_competitors_prices_move_slowly_around_ours() -> None:
