@@ -2,14 +2,16 @@
 
 import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from threading import Event as Flag
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.text import Text
 
 from simulator.judgement import Judgement
 from simulator.stats import ShopStats
@@ -26,8 +28,7 @@ class Screen:
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(highlight=False, soft_wrap=True)
-        self._bar: Progress | None = None
-        self._task = TaskID(0)
+        self._draw: Callable[[str, float], None] | None = None
         self._shown_at = 0.0
         self._behind = False
         self.every_seconds = BAR_SECONDS if self._console.is_terminal else LINE_SECONDS
@@ -40,11 +41,17 @@ class Screen:
             self.tell([f"{name}: the doors open."])
             yield
             return
-        columns = (TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[line]}"))
-        with Progress(*columns, console=self._console, auto_refresh=False, transient=True) as self._bar:
-            self._task = self._bar.add_task(name, total=1.0, line="")
+        bar = Progress(TextColumn("{task.description}"), BarColumn(40), TaskProgressColumn(), console=self._console)
+        task = bar.add_task(name, total=1.0)
+        with Live(console=self._console, auto_refresh=False, transient=True) as live:
+
+            def draw(line: str, share: float) -> None:
+                bar.update(task, completed=min(1.0, share))
+                live.update(Group(bar.get_renderable(), Text(line)), refresh=True)
+
+            self._draw = draw
             yield
-        self._bar = None
+        self._draw = None
 
     def show(self, stats: ShopStats, seconds: float) -> None:
         """How a live run of so many seconds goes; it is said once more when the machine falls behind."""
@@ -59,10 +66,10 @@ class Screen:
         if now - self._shown_at < 0.9 * self.every_seconds:
             return
         self._shown_at = now
-        if self._bar is None:
+        if self._draw is None:
             self.tell([line])
         else:
-            self._bar.update(self._task, completed=min(1.0, share), line=line, refresh=True)
+            self._draw(line, share)
 
     def tell(self, lines: Iterable[str]) -> None:
         """Print lines, above the bar when there is one."""
