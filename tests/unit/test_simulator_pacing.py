@@ -10,12 +10,13 @@ import pytest
 
 from ibook.clock import ManualClock, to_us
 from ibook.messages import PurchaseRequested
+from simulator.attention import HOUR_US
 from simulator.catalogue import Event, Ticket
 from simulator.engine import SECOND_US, Engine, Process, Resume, Timer
 from simulator.fraudsters import LIVE_TEMPO
 from simulator.loop import MAX_STEPS, Loop
 from simulator.mix import NO_FRAUD
-from simulator.pacing import HOUR_US, daily, steady
+from simulator.pacing import daily, steady
 from simulator.shop import ShopRules
 from simulator.simulation import Setup, Simulation
 from simulator.visits import Offer
@@ -118,6 +119,22 @@ def test_other_peoples_purchases_take_a_place_but_never_more_than_every_second()
     counts = shop.run(20)
     assert counts[4] == pytest.approx(50, abs=5)
     assert counts[-1] == pytest.approx(300, abs=5)
+
+
+def test_who_finds_no_seats_at_the_door_leaves_no_gap_in_the_schedule() -> None:
+    """Events sell out between the choice and the payment: somebody else pays instead."""
+    shop = Open(20.0)
+    inventory, missed = shop.simulation.inventory, 0
+    take = inventory.take
+
+    def take_or_not(event_id: str, n_seats: int) -> bool:
+        nonlocal missed
+        missed += 1
+        return missed % 2 == 0 and take(event_id, n_seats)
+
+    inventory.take = take_or_not  # type: ignore[method-assign]
+    assert shop.run(30)[-1] == pytest.approx(600, abs=5)
+    assert missed > 600
 
 
 def test_nobody_pays_after_the_crowd_was_stopped() -> None:
