@@ -24,6 +24,8 @@ HOT_BURST, HOT_PLATEAU, HOT_RISE = 0.85, 0.06, 0.09
 SLOW_REFRESH_US, FAST_REFRESH_US = 1800 * SECOND_US, 60 * SECOND_US
 """How long weights are good for; the shorter one while some burst decays within hours."""
 FAST_DECAY_US = 2 * HOUR_US
+LATECOMERS = 1.3
+"""An event fills a shop until so many tickets per seat were wanted: some look at others', or leave without. Assumed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +56,16 @@ class Appeal:
     @property
     def sells_out_us(self) -> int:
         """When its seats are gone, if it sells as it is wanted: to the second; its start when they never are."""
+        return self.reached_us(self.seats)
+
+    def reached_us(self, tickets: float) -> int:
+        """When so many were wanted, to the second; its start when so many never are."""
         low, high = self.on_sale_us, self.starts_us
-        if self.wanted(high) <= self.seats:
+        if self.wanted(high) <= tickets:
             return high
         while high - low > SECOND_US:
             middle = (low + high) // 2
-            low, high = (low, middle) if self.wanted(middle) >= self.seats else (middle, high)
+            low, high = (low, middle) if self.wanted(middle) >= tickets else (middle, high)
         return high
 
 
@@ -69,7 +75,8 @@ class Attention:
     def __init__(self, appeals: Sequence[Appeal]) -> None:
         self._on_sale = np.array([appeal.on_sale_us for appeal in appeals], dtype=np.int64)
         self._starts = np.array([appeal.starts_us for appeal in appeals], dtype=np.int64)
-        self._sells_out = np.array([appeal.sells_out_us for appeal in appeals], dtype=np.int64)
+        gone = [appeal.reached_us(LATECOMERS * appeal.seats) for appeal in appeals]
+        self._gone = np.array(gone, dtype=np.int64)
         self._burst_us = np.array([appeal.burst_us for appeal in appeals])
         life = (self._starts - self._on_sale).astype(float)
         tickets = np.array([appeal.tickets for appeal in appeals])
@@ -113,11 +120,11 @@ class Attention:
     def over(self, instants: NDArray[np.int64]) -> NDArray[np.float64]:
         """Tickets per second of all events together, at each of these instants, which ascend.
 
-        Each event counts until its seats would be gone, were everybody served who wants one.
+        Each event counts until its seats would be gone, were everybody served who wants one, and a little longer.
         """
         total = np.zeros(len(instants))
         for index in range(len(self._on_sale)):
-            first, last = np.searchsorted(instants, (self._on_sale[index], self._sells_out[index]))
+            first, last = np.searchsorted(instants, (self._on_sale[index], self._gone[index]))
             life = instants[first:last]
             burst = self._burst[index] * np.exp((self._on_sale[index] - life) / self._burst_us[index])
             rise = self._rise[index] * np.exp((life - self._starts[index]) / self._rise_us)

@@ -11,7 +11,7 @@ import pytest
 from ibook.clock import to_us
 from ibook.messages import CompetitorPrices, EventListed, InventoryChanged, Message
 from ibook.topics import Topic
-from simulator.attention import DAY_US, FAST_DECAY_US, HOUR_US, RISE_DAYS, Appeal, Attention
+from simulator.attention import DAY_US, FAST_DECAY_US, HOUR_US, LATECOMERS, RISE_DAYS, Appeal, Attention
 from simulator.catalogue import ANNOUNCED_DAYS, Event
 from simulator.engine import SECOND_US
 from simulator.fraudsters import Tempo
@@ -167,7 +167,8 @@ def test_all_attention_together_is_the_sum_over_the_events_that_have_seats() -> 
     instants = middles(NOW_US, NOW_US + DAY_US)[::97]
     attention = Attention([event.appeal for event in ordinary(WORLD.events)])
     assert attention.over(instants) == pytest.approx([attention.at(int(at)).sum() for at in instants])
-    gone = [event.appeal for event in hot(LARGE.events) if event.appeal.sells_out_us < NOW_US < event.starts_us]
+    gone = [event.appeal for event in hot(LARGE.events)
+            if event.appeal.reached_us(LATECOMERS * event.appeal.seats) < NOW_US < event.starts_us]  # fmt: skip
     assert gone
     assert not Attention(gone).over(np.array([NOW_US])).any()
 
