@@ -5,14 +5,14 @@ from collections.abc import Callable
 from threading import Event as Flag
 from threading import Thread
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
+from ibook.edges.kafka import extent
 from ibook.errors import BrokerUnavailable, ConfigurationError
 from ibook.settings import Settings
 from ibook.topics import Topic
 
 ANSWER_SECONDS = 10.0
-NO_LEADER_YET = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 
 OnValue = Callable[[bytes | None, float], None]
 """Takes a message's value and when it was readable, on `time.perf_counter`'s scale; called in the reader's thread."""
@@ -64,21 +64,10 @@ class Tail:
         partitions = consumer.list_topics(self._topic, ANSWER_SECONDS).topics[self._topic].partitions
         if not partitions:
             raise ConfigurationError(f"The topic {self._topic} does not exist: run `ibook topics apply`.")
-        return [TopicPartition(self._topic, number, self._end(consumer, number)) for number in sorted(partitions)]
-
-    def _end(self, consumer: Consumer, number: int) -> int:
-        """The offset after the last message; a partition made a moment ago may have no leader yet."""
-        deadline = time.monotonic() + ANSWER_SECONDS
-        while True:
-            try:
-                _, end = consumer.get_watermark_offsets(TopicPartition(self._topic, number), ANSWER_SECONDS)
-                return int(end)
-            except KafkaException as error:
-                if not error.args[0].retriable() and error.args[0].code() not in NO_LEADER_YET:
-                    raise
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.1)
+        places = [TopicPartition(self._topic, number) for number in sorted(partitions)]
+        return [
+            TopicPartition(place.topic, place.partition, extent(consumer, place, ANSWER_SECONDS)[1]) for place in places
+        ]
 
     def _read(self) -> None:
         consumer = self._consumer

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from confluent_kafka import OFFSET_INVALID, Consumer, TopicPartition
 from faust.types import TP
 
+from ibook.edges.kafka import extent
 from ibook.settings import Settings
 
 TIMEOUT_SECONDS = 10.0
@@ -21,7 +22,7 @@ def committed_offsets(settings: Settings, group: str, tps: Iterable[TP]) -> dict
         for each in consumer.committed(asked, timeout=TIMEOUT_SECONDS):
             offset = each.offset
             if offset == OFFSET_INVALID or offset < 0:
-                offset, _ = consumer.get_watermark_offsets(each, timeout=TIMEOUT_SECONDS)
+                offset, _ = extent(consumer, each, TIMEOUT_SECONDS)
             found[TP(each.topic, each.partition)] = offset
         return found
     finally:

@@ -20,6 +20,7 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from faust.tables.recovery import Recovery
 from faust.types import TP, AppT
 
+from ibook.edges.kafka import extent
 from ibook.errors import BrokerUnavailable
 
 log = structlog.get_logger()
@@ -77,7 +78,7 @@ def fill(bootstrap: str, dbs: Mapping[TP, Any], stop: threading.Event) -> int:
 
 
 def _span(consumer: Consumer, tp: TP, db: Any) -> Span:
-    low, high = consumer.get_watermark_offsets(TopicPartition(tp.topic, tp.partition), timeout=ANSWER_SECONDS)
+    low, high = extent(consumer, TopicPartition(tp.topic, tp.partition), ANSWER_SECONDS)
     held = db.get(OFFSET_KEY)
     if held is not None and int(held) >= high:
         log.warning("a table is ahead of its changelog and is restored anew", topic=tp.topic, partition=tp.partition)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from ibook.answered import MAX_TRANSACTIONS, Answered
+from ibook.edges.kafka import extent
 from ibook.errors import BrokerUnavailable
 from ibook.settings import Settings
 from ibook.topics import FRAUD_VERDICTS, TICKET_PURCHASES
@@ -42,7 +43,7 @@ def answered_before(settings: Settings, partition: int, broker_ms: int) -> Answe
     consumer = _consumer(settings)
     try:
         topic = FRAUD_VERDICTS.name
-        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=TIMEOUT_SECONDS)
+        low, high = extent(consumer, TopicPartition(topic, partition), TIMEOUT_SECONDS)
         must = _offset_at(consumer, topic, partition, broker_ms - LOOK_BACK_MS, high)
         day = _offset_at(consumer, topic, partition, broker_ms - REMEMBERED_MS, high)
         start = max(low, min(must, max(day, high - MAX_TRANSACTIONS)))
@@ -63,7 +64,7 @@ def purchases_before(settings: Settings, partition: int, seen: int, first: int) 
     consumer = _consumer(settings)
     try:
         topic = TICKET_PURCHASES.name
-        low, _ = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=TIMEOUT_SECONDS)
+        low, _ = extent(consumer, TopicPartition(topic, partition), TIMEOUT_SECONDS)
         start = max(low, seen + 1, first - MAX_UNSEEN)
         return [
             Purchased(message.offset() or 0, message.timestamp()[1], message.value() or b"")

@@ -18,7 +18,7 @@ from confluent_kafka.admin import AdminClient
 from ibook import metrics
 from ibook.edges.archive_files import DATASETS, next_offsets
 from ibook.edges.archive_writer import ArchiveWriter, Limits
-from ibook.edges.kafka import ANSWER_SECONDS, NEW_PARTITIONS_SECONDS
+from ibook.edges.kafka import ANSWER_SECONDS, NEW_PARTITIONS_SECONDS, extent
 from ibook.errors import BrokerUnavailable, ConfigurationError
 from ibook.settings import Settings
 
@@ -200,10 +200,9 @@ class ArchiveSink:
 
     def _watermarks(self, topic: str, number: int) -> tuple[int, int]:
         try:
-            answer = self._consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=ANSWER_SECONDS)
+            return extent(self._consumer, TopicPartition(topic, number))
         except KafkaException as error:
             raise BrokerUnavailable(f"{topic}:{number} can't be read: {error}.") from error
-        return answer[0], answer[1]
 
     def _measure_lag(self) -> None:
         behind = dict.fromkeys(DATASETS, 0)

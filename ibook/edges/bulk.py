@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from ibook.edges.kafka import ANSWER_SECONDS
+from ibook.edges.kafka import ANSWER_SECONDS, extent
 from ibook.errors import BrokerUnavailable, ConfigurationError
 from ibook.settings import Settings
 
@@ -44,7 +44,7 @@ def spans(settings: Settings, topics: Iterable[str]) -> dict[Place, Span]:
                 raise ConfigurationError(f"The topic {topic} does not exist: run `ibook topics apply`.")
             for partition in found[topic].partitions:
                 place = TopicPartition(topic, partition)
-                held[topic, partition] = Span(*consumer.get_watermark_offsets(place, timeout=ANSWER_SECONDS))
+                held[topic, partition] = Span(*extent(consumer, place))
         return held
 
 

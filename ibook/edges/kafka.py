@@ -14,6 +14,7 @@ ANSWER_SECONDS = 5.0
 """Longest we wait for one answer of a broker."""
 DELIVERY_SECONDS = 30.0
 """Longest a produced message waits for its acknowledgement before its delivery fails."""
+NO_LEADER_YET = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 NEW_PARTITIONS_SECONDS = 30.0
 """How often a broadcast reader looks for partitions that were added."""
 
@@ -90,6 +91,24 @@ def _produce(client: Producer, message: Outgoing, on_delivery: Callable[[KafkaEr
         else:
             client.poll(0)
             return
+
+
+# ------------------------------------------------------------------------------------------------------------- offsets
+def extent(consumer: Consumer, place: TopicPartition, seconds: float = ANSWER_SECONDS) -> tuple[int, int]:
+    """The first offset a partition holds, and the one after its last.
+
+    A broker that has just started, or a topic that was just made, may have no leader for a moment: it is waited for.
+    Raises KafkaException when there is no answer within `seconds`.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            low, high = consumer.get_watermark_offsets(place, timeout=seconds)
+            return int(low), int(high)
+        except KafkaException as error:
+            if error.args[0].code() not in NO_LEADER_YET or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 # ----------------------------------------------------------------------------------------------------- broadcast reader

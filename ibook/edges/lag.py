@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from ibook import topics
-from ibook.edges.kafka import ANSWER_SECONDS
+from ibook.edges.kafka import ANSWER_SECONDS, extent
 from ibook.edges.online_store import OnlineStore
 from ibook.entities import source_slot
 from ibook.errors import BrokerUnavailable, FeatureUnavailable
@@ -35,7 +35,7 @@ def _lag(settings: Settings, group: str, read: tuple[topics.Topic, ...]) -> int:
         asked = [TopicPartition(topic.name, p) for topic in read for p in metadata[topic.name].partitions]
         lag = 0
         for each in consumer.committed(asked, timeout=ANSWER_SECONDS):
-            low, high = consumer.get_watermark_offsets(each, timeout=ANSWER_SECONDS)
+            low, high = extent(consumer, each)
             lag += high - max(each.offset, low)
         return lag
     except KafkaException as error:
@@ -61,7 +61,7 @@ def _ends(settings: Settings) -> dict[int, int]:
     consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": "lag", "enable.auto.commit": False})
     try:
         return {
-            source_slot(topic.name, p): consumer.get_watermark_offsets(TopicPartition(topic.name, p), ANSWER_SECONDS)[1]
+            source_slot(topic.name, p): extent(consumer, TopicPartition(topic.name, p))[1]
             for topic in topics.FEATURE_SOURCES
             for p in range(settings.partitions)
         }

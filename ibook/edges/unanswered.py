@@ -7,7 +7,7 @@ from typing import Self
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from ibook.edges.kafka import ANSWER_SECONDS
+from ibook.edges.kafka import ANSWER_SECONDS, extent
 from ibook.errors import BrokerUnavailable, ConfigurationError, IbookError
 from ibook.metrics import UNANSWERED
 from ibook.settings import Settings
@@ -71,7 +71,7 @@ class Unanswered:
 
     def _waiting(self, committed: TopicPartition, recent: TopicPartition) -> int:
         """Purchases of one partition from the committed offset up to the first that is not old."""
-        low, high = self._consumer.get_watermark_offsets(committed, timeout=ANSWER_SECONDS)
+        low, high = extent(self._consumer, committed)
         done, end = max(committed.offset, low), recent.offset if recent.offset >= 0 else high
         return max(0, end - self._first_visible(committed, done, end)) if done < end else 0
 
