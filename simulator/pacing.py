@@ -35,11 +35,6 @@ def steady(start_us: int, per_second: float, rng: Random) -> Iterator[int]:
         number += 1
 
 
-def daily(start_us: int, end_us: int, n: int, rng: Random) -> Iterator[int]:
-    """`n` instants in [start, end) that follow day, week and season: most in the early evening UTC, few at night."""
-    return following(start_us, end_us, busyness(middles(start_us, end_us)), n, rng)
-
-
 def following(
     start_us: int, end_us: int, weights: NDArray[np.float64], n: int, rng: Random
 ) -> Iterator[int]:  # fmt: skip

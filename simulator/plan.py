@@ -15,6 +15,8 @@ DAY_SECONDS = 86_400.0
 BEGINS = datetime(2026, 3, 2, 18, 0, tzinfo=UTC)
 """When a run in virtual time begins: always the same, so that the same seed gives the same bytes."""
 FASTEST_RATE = 20_000.0
+LONGEST_SECONDS = 7 * DAY_SECONDS
+"""A run keeps what it is judged by in memory; longer pasts are `history`'s."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +89,11 @@ def check(plan: Plan, settings: Settings) -> None:
     """Raises ConfigurationError in one sentence when the runs can't begin, or what comes of them can't be written."""
     if not 0 < plan.rate <= FASTEST_RATE:
         raise ConfigurationError(f"--rate must be above 0 and at most {FASTEST_RATE:g}, not {plan.rate:g}.")
-    if not 1 <= plan.seconds < float("inf"):
-        raise ConfigurationError(f"--duration must be a number of seconds, at least 1, not {plan.seconds:g}.")
+    if not 1 <= plan.seconds <= LONGEST_SECONDS:
+        raise ConfigurationError(
+            f"--duration must be a number of seconds, at least 1 and at most {LONGEST_SECONDS:g} (a week), "
+            f"not {plan.seconds:g}."
+        )
     if not 0 < plan.compress < float("inf"):
         raise ConfigurationError(f"--compress must be a number above 0, not {plan.compress:g}.")
     if plan.to is To.kafka and plan.output is not None:

@@ -70,8 +70,8 @@ class ParquetSink:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob("*.parquet"):  # a topic without messages this time must not keep its last ones
-            old.unlink()
+        for topic in topics.TOPICS:  # one without messages this time must not keep its last ones
+            (folder / f"{topic.name}.parquet").unlink(missing_ok=True)
         self._folder = folder
         self._rows: defaultdict[str, list[tuple[int, str, Any, bytes]]] = defaultdict(list)
         self._writers: dict[str, pq.ParquetWriter] = {}
@@ -110,7 +110,9 @@ class ParquetSink:
 def read_parquet(folder: Path) -> Iterator[Record]:
     """What a ParquetSink wrote, in its order. Raises InvalidMessage when a value is none of its topic's messages."""
     rows: list[tuple[int, str, str, bytes]] = []
-    for path in sorted(folder.glob("*.parquet")):
+    for path in sorted(folder / f"{topic.name}.parquet" for topic in topics.TOPICS):
+        if not path.exists():
+            continue
         table = pq.read_table(path, columns=["position", "key", "value"]).to_pydict()
         rows += zip(table["position"], [path.stem] * len(table["key"]), table["key"], table["value"], strict=True)
     for _, topic, key, value in sorted(rows):

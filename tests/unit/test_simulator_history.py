@@ -131,6 +131,13 @@ def test_a_history_survives_parquet(tmp_path: Path, past: History, records: list
     assert demand == past.truth.demand
 
 
+def test_a_new_past_replaces_the_old_one_and_nothing_else_in_the_folder(tmp_path: Path, records: list[Record]) -> None:
+    (tmp_path / "prices-of-last-year.parquet").write_bytes(b"somebody's")
+    write_all(records, ParquetSink(tmp_path))
+    write_all(records[:1], ParquetSink(tmp_path))
+    assert {path.stem for path in tmp_path.iterdir()} == {"prices-of-last-year", records[0][0]}
+
+
 @pytest.mark.parametrize(("hours", "purchases"), [(0.0, 10), (1.0, 0)])
 def test_a_history_of_nothing_is_refused(hours: float, purchases: int) -> None:
     with pytest.raises(ValueError, match="needs time and purchases"):

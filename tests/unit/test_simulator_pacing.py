@@ -16,7 +16,7 @@ from simulator.engine import SECOND_US, Engine, Process, Resume, Timer
 from simulator.fraudsters import LIVE_TEMPO
 from simulator.loop import MAX_STEPS, Loop
 from simulator.mix import NO_FRAUD
-from simulator.pacing import daily, steady
+from simulator.pacing import busyness, following, middles, steady
 from simulator.shop import ShopRules
 from simulator.simulation import Setup, Simulation
 from simulator.visits import Offer
@@ -149,9 +149,10 @@ def test_steady_instants_never_drift() -> None:
     assert all(0 <= at - START_US - k * 25_000 < 25_000 for k, at in enumerate(instants))
 
 
-def test_daily_instants_are_as_many_as_asked_and_follow_the_day() -> None:
+def test_instants_that_follow_the_day_are_as_many_as_asked() -> None:
     start_us = START_US - 12 * HOUR_US
-    instants = list(daily(start_us, start_us + 24 * HOUR_US, 5000, Random(3)))
+    end_us = start_us + 24 * HOUR_US
+    instants = list(following(start_us, end_us, busyness(middles(start_us, end_us)), 5000, Random(3)))
     assert len(instants) == 5000
     assert instants == sorted(instants)
     assert start_us <= instants[0] and instants[-1] < start_us + 24 * HOUR_US
