@@ -105,6 +105,7 @@ def realtime(
 
 def _play(plan: "Plan", data_dir: Path | None) -> None:
     from ibook.edges.running_platform import pointed_at_running
+    from ibook.errors import IbookError
     from ibook.settings import load_settings
     from simulator.console import Screen, told_to_stop, verdict_of
     from simulator.judgement import judge, load_thresholds
@@ -121,17 +122,19 @@ def _play(plan: "Plan", data_dir: Path | None) -> None:
     check(plan, settings)
     screen = Screen()
     with told_to_stop() as stopped:
-        records = carry_out(plan, settings, screen, stopped)
-        if not records:
-            return
-        judgement = judge(records, thresholds)
-        if plan.report is not None:
-            write_report(plan.report, judgement)
-        if plan.json is not None:
-            write_json(plan.json, judgement)
-        if plan.records is not None:
-            write_records(plan.records, tuple(records))
-    screen.tell(verdict_of(judgement))
-    if judgement.failed:
+        records, failures = carry_out(plan, settings, screen, stopped)
+        judgement = judge(records, thresholds) if records else None
+        if judgement is not None:
+            if plan.report is not None:
+                write_report(plan.report, judgement)
+            if plan.json is not None:
+                write_json(plan.json, judgement)
+            if plan.records is not None:
+                write_records(plan.records, tuple(records))
+    if judgement is not None:
+        screen.tell(verdict_of(judgement))
+    if failures:
+        raise IbookError(" ".join(failures))
+    if judgement is not None and judgement.failed:
         typer.echo(f"{len(judgement.failed)} thresholds were not kept.", err=True)
         raise typer.Exit(FAILED)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from threading import Event as Flag
 
 from ibook.clock import to_us
+from ibook.errors import IbookError
 from ibook.settings import Settings
 from simulator.chronicle import Chronicle
 from simulator.console import Screen, summary, virtual_progress, virtual_summary
@@ -27,20 +28,32 @@ DRAIN_SECONDS, HURRIED_SECONDS = 15.0, 3.0
 """How long late verdicts are waited for after the load, and after being told to stop."""
 
 
-def carry_out(plan: Plan, settings: Settings, screen: Screen, stopped: Flag) -> list[RunRecord]:
+def carry_out(plan: Plan, settings: Settings, screen: Screen, stopped: Flag) -> tuple[list[RunRecord], list[str]]:
     """Run every scenario; what was begun is finished in order when `stopped` is set, and the rest left out.
 
-    Records are empty unless the plan is judged. Raises IbookError.
+    The records of the runs that came to their end, none unless the plan is judged, and a sentence for each that failed:
+    the other scenarios are run all the same.
     """
-    records = []
+    records, failures = [], []
+    play = _live if plan.to is To.kafka else _virtual
     for scenario in plan.scenarios:
         if stopped.is_set():
             break
-        play = _live if plan.to is To.kafka else _virtual
-        record = play(plan, scenario, settings, screen, stopped)
+        try:
+            record = play(plan, scenario, settings, screen, stopped)
+        except (IbookError, OSError) as error:
+            failures.append(f"The run {scenario.name} failed: {said(error)}")
+            continue
         if record is not None:
             records.append(record)
-    return records
+    return records, failures
+
+
+def said(error: BaseException) -> str:
+    """An error in one sentence, whatever it is."""
+    if isinstance(error, IbookError):
+        return str(error)
+    return f"{error if isinstance(error, OSError) else repr(error)}."
 
 
 def _rules(plan: Plan) -> ShopRules:
@@ -62,7 +75,7 @@ def _live(plan: Plan, scenario: Scenario, settings: Settings, screen: Screen, st
         shop.end_load()
         shop.drain(HURRIED_SECONDS if stopped.is_set() else DRAIN_SECONDS)
     if shop.failure is not None:
-        raise shop.failure
+        raise IbookError(said(shop.failure)) from shop.failure  # its own thread has printed the traceback
     _write_truth(plan, scenario, shop.truth)
     screen.tell(summary(shop.stats()))
     if chronicle is None or evidence is None:

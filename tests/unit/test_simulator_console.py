@@ -17,6 +17,7 @@ from simulator.__main__ import app, main, parse_end
 from simulator.console import Screen, progress, summary
 from simulator.judgement import judge, load_thresholds
 from simulator.record import read_records
+from simulator.runs import said
 from simulator.scenarios import SCENARIOS
 from simulator.sinks import Line, read_parquet
 from simulator.stats import ShopStats
@@ -110,15 +111,21 @@ def test_ibook_simulate_has_the_same_commands() -> None:
         assert theirs.output.splitlines()[2:] == ours.output.splitlines()[2:]  # the first line names the program
 
 
+def ended(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[str, str]:
+    """What a command prints, and what it says of why it ends with exit code 2."""
+    monkeypatch.setattr(sys, "argv", ["simulator", *arguments])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    output = capsys.readouterr()
+    return output.out, output.err
+
+
 def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """What a command says that ends with exit code 2 before anything ran."""
-    monkeypatch.setattr(sys, "argv", ["simulator", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 2
-    output = capsys.readouterr()
-    assert "doors open" not in output.out
-    return output.err
+    printed, error = ended(monkeypatch, capsys, *arguments)
+    assert "doors open" not in printed
+    return error
 
 
 @pytest.mark.parametrize(
@@ -201,6 +208,27 @@ def test_all_runs_are_in_one_report_and_each_has_files_of_its_own(tmp_path: Path
     for name in SCENARIOS:
         assert (tmp_path / "out" / name / "ticket-purchases.parquet").exists()
         assert read_truth(tmp_path / f"truth-{name}.jsonl")[0]
+
+
+def test_a_run_that_fails_is_named_and_the_others_are_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out-flash-sale.jsonl").symlink_to("/dev/full")  # can be opened, but takes nothing
+    printed, error = ended(
+        monkeypatch, capsys, "run-all", "--to", "jsonl", "--output", str(tmp_path / "out.jsonl"),
+        "--records", str(tmp_path / "runs.jsonl"), "--json", str(tmp_path / "run.json"),
+        "--duration", "3", "--rate", "8",
+    )  # fmt: skip
+    others = [name for name in SCENARIOS if name != "flash-sale"]
+    assert [record.scenario for record in read_records(tmp_path / "runs.jsonl")] == others
+    assert [run["scenario"] for run in json.loads((tmp_path / "run.json").read_bytes())["runs"]] == others
+    assert all(f"{name}: " in printed for name in others)
+    assert error == "simulator: The run flash-sale failed: [Errno 28] No space left on device.\n"
+
+
+def test_a_threads_failure_is_one_sentence_whatever_it_is() -> None:
+    assert said(ConfigurationError("No topic.")) == "No topic."
+    assert said(KeyError("seat")) == "KeyError('seat')."
 
 
 def test_a_threshold_that_is_not_kept_is_named_and_the_exit_code_says_so(tmp_path: Path) -> None:
