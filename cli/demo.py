@@ -144,16 +144,16 @@ def _watch(
 
     broken = attacked = False
     drawn = 0.0
-    while (stats := shop.stats()).seconds < seconds and shop.failure is None:
-        if not broken and stats.seconds >= seconds * BREAK_AFTER:
+    while (passed := shop.seconds) < seconds and shop.failure is None:
+        if not broken and passed >= seconds * BREAK_AFTER:
             broken = True
             _feed_broken(settings, seed)
-        if not attacked and stats.seconds >= seconds * ATTACK_AFTER:
+        if not attacked and passed >= seconds * ATTACK_AFTER:
             attacked = True
             screen.launched.append(shop.launch_attack("card-testing"))
         if time.monotonic() - drawn >= 1.0:
             drawn = time.monotonic()
-            screen.show(stats, probe.seconds(), auditor.look().dead_letters)
+            screen.show(shop.stats(), probe.seconds(), auditor.look().dead_letters)
         key = screen.keys(0.2)
         if key == "q":
             return

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.text import Text
 
 from simulator.judgement import Judgement
-from simulator.stats import ShopStats
+from simulator.stats import ShopStats, Standing
 
 if TYPE_CHECKING:
     from simulator.virtual import VirtualShop
@@ -53,7 +53,7 @@ class Screen:
             yield
         self._draw = None
 
-    def show(self, stats: ShopStats, seconds: float) -> None:
+    def show(self, stats: Standing, seconds: float) -> None:
         """How a live run of so many seconds goes; it is said once more when the machine falls behind."""
         self.show_line(progress(stats), stats.seconds / seconds)
         if self._behind == stats.holds_the_rate:
@@ -77,7 +77,7 @@ class Screen:
             self._console.print(line, markup=False)
 
 
-def progress(stats: ShopStats) -> str:
+def progress(stats: Standing) -> str:
     """One line: rate, lag behind the wall clock, counts."""
     actions = " ".join(f"{action} {n}" for action, n in sorted(stats.actions.items())) or "no verdicts"
     line = (
@@ -89,7 +89,7 @@ def progress(stats: ShopStats) -> str:
     return line if stats.holds_the_rate else f"{line}  CAN'T HOLD THE RATE ({stats.owed} purchases owed)"
 
 
-def _falls_behind(stats: ShopStats) -> str:
+def _falls_behind(stats: Standing) -> str:
     return (
         f"{stats.seconds:5.0f} s  This machine can't hold the rate: {stats.lag_seconds:.1f} s late, {stats.owed} "
         "purchases owed. Nothing is left out; it comes later than asked."

@@ -22,7 +22,7 @@ from simulator.scenarios.play import Play
 from simulator.scoreboard import Scoreboard
 from simulator.shop import ShopRules
 from simulator.sinks import KafkaSink
-from simulator.stats import MOST_SECONDS_LATE, ShopStats, most_owed, snapshot
+from simulator.stats import MOST_SECONDS_LATE, ShopStats, Standing, most_owed, snapshot, standing
 from simulator.storefront import ListPrices
 from simulator.truth import Truth
 from simulator.undisturbed import Undisturbed
@@ -165,13 +165,20 @@ class RealtimeShop:
         """The hidden truth so far; still growing while the shop is open."""
         return self._simulation.truth
 
+    def standing(self) -> Standing:
+        """How it goes: quick however long the shop has been open, as it stands still meanwhile."""
+        with self._loop.lock:
+            return standing(
+                self._simulation, self.board, self._loop, rate=self.rate, rate_due=self.play.rate_now,
+                seconds=self.seconds,
+            )  # fmt: skip
+
     def stats(self) -> ShopStats:
         """What happened so far; a consistent snapshot."""
         with self._loop.lock:
             return snapshot(
-                self._simulation, self.board, self._loop, rate=self.rate, rate_due=self.play.rate_now,
-                seconds=self.seconds, seconds_behind=self._seconds_behind, pacing_error=self.pacing_error,
-                unquoted=None if self._prices is None else self._prices.unquoted,
+                self.standing(), self._simulation, self.board, self._loop, seconds_behind=self._seconds_behind,
+                pacing_error=self.pacing_error, unquoted=None if self._prices is None else self._prices.unquoted,
                 unreadable=self._reader.unreadable, undelivered=self._sink.undelivered,
             )  # fmt: skip
 

@@ -100,9 +100,9 @@ def _open(shop: RealtimeShop, evidence: EvidenceReader | None) -> Iterator[None]
 def _watch(shop: RealtimeShop, seconds: float, screen: Screen, stopped: Flag) -> None:
     """Show how it goes, until the load is over."""
     while not stopped.wait(min(screen.every_seconds, max(0.01, seconds - shop.seconds))):
-        stats = shop.stats()
-        screen.show(stats, seconds)
-        if stats.seconds >= seconds or shop.failure is not None:
+        standing = shop.standing()
+        screen.show(standing, seconds)
+        if standing.seconds >= seconds or shop.failure is not None:
             return
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ibook.messages import Action
+from simulator.lateness import Lateness
 from simulator.truth import Truth
 
 FLAGGED: frozenset[Action] = frozenset({"review", "challenge", "decline"})
@@ -47,6 +48,8 @@ class Scoreboard:
     sent: dict[str, Sent] = field(default_factory=dict)
     lost: set[str] = field(default_factory=set)
     """Purchases that Kafka did not take."""
+    lost_unanswered: int = 0
+    """Those of them without a verdict."""
     answered: int = 0
     conflicting: int = 0
     duplicated: int = 0
@@ -56,6 +59,8 @@ class Scoreboard:
     """(is fraud, was flagged) -> purchases; without abuse, which is neither fraud nor a false alarm."""
     latencies: "array[float]" = field(default_factory=lambda: array("d"))
     """Seconds from just before a purchase was produced until its verdict was readable, in the order of verdicts."""
+    latency: Lateness = field(default_factory=Lateness)
+    """The same in bins: asking for its percentiles takes no longer the longer a run goes on."""
 
     def purchase_sent(self, transaction_id: str, at: float) -> None:
         """A purchase is about to be produced; when it is sent twice, the first time counts."""
@@ -63,7 +68,10 @@ class Scoreboard:
 
     def purchase_lost(self, transaction_id: str) -> None:
         """Kafka did not take a purchase; nobody will answer it."""
-        self.lost.add(transaction_id)
+        sent = self.sent.get(transaction_id)
+        if sent is not None and transaction_id not in self.lost:
+            self.lost.add(transaction_id)
+            self.lost_unanswered += sent.action is None
 
     def verdict_read(self, transaction_id: str, action: Action, at: float) -> bool:
         """A verdict is readable; whether it is the first one of a purchase of ours."""
@@ -74,21 +82,24 @@ class Scoreboard:
         if sent.action is not None:
             self._count_repetition(sent, action)
             return False
-        sent.action = action
+        self._count_first(transaction_id, sent, action, at)
+        return True
+
+    def _count_first(self, transaction_id: str, sent: Sent, action: Action, at: float) -> None:
+        sent.action, sent.latency = action, at - sent.at
         self.answered += 1
+        self.lost_unanswered -= transaction_id in self.lost
         self.actions[action] += 1
-        sent.latency = at - sent.at
         self.latencies.append(sent.latency)
+        self.latency.note(round(sent.latency * 1e6))
         truth = self.truth.transactions[transaction_id]
         if not truth.is_abuse:
             self.hits[truth.is_fraud, action in FLAGGED] += 1
-        return True
 
     @property
     def missing(self) -> int:
         """Purchases Kafka took, or may have, that have no verdict yet."""
-        lost = sum(self.sent[transaction_id].action is None for transaction_id in self.lost)
-        return len(self.sent) - self.answered - lost
+        return len(self.sent) - self.answered - self.lost_unanswered
 
     @property
     def recall(self) -> float | None:
@@ -100,9 +111,9 @@ class Scoreboard:
         """Share of what was flagged that is fraud, abuse left out; None when nothing was flagged."""
         return _share(self.hits[True, True], self.hits[False, True])
 
-    def latency_ms(self, *, last: int | None = None) -> dict[str, float]:
-        """p50, p95 and p99 in milliseconds, of all samples or the last so many; empty without any."""
-        samples = np.array(self.latencies[-last:] if last else self.latencies)
+    def recent_latency_ms(self, last: int) -> dict[str, float]:
+        """p50, p95 and p99 in milliseconds, of the last so many samples; empty without any."""
+        samples = np.array(self.latencies[-last:])
         if not samples.size:
             return {}
         return {f"p{q}": float(np.percentile(samples, q)) * 1000 for q in (50, 95, 99)}

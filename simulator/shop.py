@@ -97,11 +97,8 @@ class Shop:
         self._open: dict[str, Purchase] = {}
         self.ledger = Ledger()
         self.is_selling = True
-
-    @property
-    def unsettled(self) -> int:
+        self.unsettled = 0
         """Purchases that are neither settled nor turned down yet."""
-        return sum(purchase.state != "settled" for purchase in self._open.values())
 
     def is_undecided(self, transaction_id: str) -> bool:
         """Whether a purchase is neither settled nor turned down yet."""
@@ -140,6 +137,7 @@ class Shop:
         request = self._write_request(intent)
         purchase = Purchase(request, intent, resume)
         self._open[request.transaction_id] = purchase
+        self.unsettled += 1
         self._truth.record(request.transaction_id, self._engine.now_us, intent.nature)
         self.ledger.counts["purchases"] += 1
         self._engine.after(self._rules.patience, lambda: self._lose_patience(purchase))
@@ -210,6 +208,7 @@ class Shop:
 
     def _turn_down(self, purchase: Purchase, result: Literal["declined", "refused"]) -> None:
         self.ledger.counts[result] += 1
+        self.unsettled -= 1
         self._close(purchase)
         if purchase.intent.hold_id is None:
             self._inventory.put_back(purchase.request.event_id, purchase.request.n_tickets)
@@ -217,6 +216,7 @@ class Shop:
 
     def _settle(self, purchase: Purchase) -> None:
         self._publish(purchase, "settled")
+        self.unsettled -= 1
         self._book(purchase.request, +1)
         nature = purchase.intent.nature
         if nature.disputes:

@@ -183,8 +183,24 @@ def test_without_a_verdict_large_amounts_wait_and_obey_a_late_one() -> None:
 def test_a_refund_takes_the_sale_back_and_the_seats_too() -> None:
     stage = Stage()
     assert stage.sold(Nature(refunds=True)) == ["authorised", "settled", "refunded"]
+    assert stage.shop.unsettled == 0
     assert stage.seats == 1000
     assert stage.shop.ledger.books[stage.events[0].event_id].revenue_minor == 0
+
+
+@pytest.mark.parametrize("nature", [HONEST, Nature(decline_code="05"), Nature(refunds=True), Nature(is_evident=True)])
+@pytest.mark.parametrize("action", ["approve", "review", "challenge", "decline"])
+def test_what_is_unsettled_is_counted_down_once_whatever_becomes_of_it(nature: Nature, action: Action) -> None:
+    stage = Stage()
+    for _ in range(2):
+        stage.buy(stage.intent(nature))
+    assert stage.shop.unsettled == len(stage.asked) == 2
+    stage.shop.on_verdict(stage.asked[0].transaction_id, action)
+    stage.shop.on_verdict(stage.asked[0].transaction_id, "decline")
+    stage.after(1.0)
+    assert stage.shop.unsettled == sum(stage.shop.is_undecided(each.transaction_id) for each in stage.asked)
+    stage.after(10_000.0)
+    assert stage.shop.unsettled == sum(stage.shop.is_undecided(each.transaction_id) for each in stage.asked) <= 1
 
 
 def test_a_dispute_becomes_a_chargeback_long_after_the_purchase() -> None:
