@@ -1,5 +1,6 @@
 """The commands that play scenarios: `list-scenarios`, `run`, `run-all`, `mix`, `realtime`."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,7 +9,9 @@ import typer
 from simulator import options as o
 
 if TYPE_CHECKING:
+    from simulator.judgement import Judgement
     from simulator.plan import Plan
+    from simulator.record import RunRecord
 
 app = typer.Typer()
 
@@ -110,8 +113,6 @@ def _play(plan: "Plan", data_dir: Path | None) -> None:
     from simulator.console import Screen, told_to_stop, verdict_of
     from simulator.judgement import judge, load_thresholds
     from simulator.plan import check
-    from simulator.record import write_records
-    from simulator.report import write_json, write_report
     from simulator.runs import carry_out
 
     settings = load_settings()
@@ -125,12 +126,7 @@ def _play(plan: "Plan", data_dir: Path | None) -> None:
         records, failures = carry_out(plan, settings, screen, stopped)
         judgement = judge(records, thresholds) if records else None
         if judgement is not None:
-            if plan.report is not None:
-                write_report(plan.report, judgement)
-            if plan.json is not None:
-                write_json(plan.json, judgement)
-            if plan.records is not None:
-                write_records(plan.records, tuple(records))
+            failures += _write(plan, records, judgement)
     if judgement is not None:
         screen.tell(verdict_of(judgement))
     if failures:
@@ -138,3 +134,23 @@ def _play(plan: "Plan", data_dir: Path | None) -> None:
     if judgement is not None and judgement.failed:
         typer.echo(f"{len(judgement.failed)} thresholds were not kept.", err=True)
         raise typer.Exit(FAILED)
+
+
+def _write(plan: "Plan", records: "list[RunRecord]", judgement: "Judgement") -> list[str]:
+    """Write what was asked for, first what all else can be made of again; a sentence for each that can't be written."""
+    from simulator.record import write_records
+    from simulator.report import write_json, write_report
+
+    writers: tuple[tuple[Path | None, Callable[[Path], None]], ...] = (
+        (plan.records, lambda path: write_records(path, tuple(records))),
+        (plan.json, lambda path: write_json(path, judgement)),
+        (plan.report, lambda path: write_report(path, judgement)),
+    )
+    failures = []
+    for path, write in writers:
+        try:
+            if path is not None:
+                write(path)
+        except OSError as error:
+            failures.append(f"{path} can't be written: {error.strerror}.")
+    return failures

@@ -226,6 +226,22 @@ def test_a_run_that_fails_is_named_and_the_others_are_judged(
     assert error == "simulator: The run flash-sale failed: [Errno 28] No space left on device.\n"
 
 
+@pytest.mark.parametrize("full", ["runs.jsonl", "run.json", "run.html"])
+def test_a_file_that_can_no_longer_be_written_is_named_and_the_others_are_written(
+    full: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = {"--records": "runs.jsonl", "--json": "run.json", "--report": "run.html"}
+    files = [word for name, file in options.items() for word in (name, str(tmp_path / file))]
+    (tmp_path / full).symlink_to("/dev/full")
+    printed, error = ended(
+        monkeypatch, capsys, "run", "normal", "--to", "jsonl", "--output", str(tmp_path / "out.jsonl"),
+        "--duration", "3", "--rate", "8", *files,
+    )  # fmt: skip
+    assert error == f"simulator: {tmp_path / full} can't be written: No space left on device.\n"
+    assert "normal: " in printed and "not measured" in printed
+    assert all((tmp_path / file).stat().st_size for file in options.values() if file != full)
+
+
 def test_a_threads_failure_is_one_sentence_whatever_it_is() -> None:
     assert said(ConfigurationError("No topic.")) == "No topic."
     assert said(KeyError("seat")) == "KeyError('seat')."
