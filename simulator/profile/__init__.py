@@ -3,26 +3,32 @@
 Everything comes from the messages that a shop publishes, read by the engine that serves; the truth only judges.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from ibook.clock import to_us
+from ibook.messages import PurchaseRequested
 from ibook.rules import load_policy
 from simulator.catalogue import Event
+from simulator.history import History
 from simulator.past import HistoryOptions, history_of
 from simulator.profile import difficulty, facts, leaks
 from simulator.profile.difficulty import Difficulty
 from simulator.profile.leaks import Finding
 from simulator.profile.observed import Observed, observe
 from simulator.sinks import Record
+from simulator.truth import TransactionTruth
 
 END = datetime(2026, 3, 1, tzinfo=UTC)
 """When the profiled past ends: the same every time, so that two profiles differ by the traffic alone."""
 COMPRESS = 2.0
 """Labels come in half the time they take in life: of half a year's purchases most are then old enough to learn from."""
-LEAK_RECORDS = 60_000
-"""Messages that are searched for leaks."""
+LEAK_PURCHASES = 9_000
+"""Purchases that are searched for leaks, about, with all that visitors did around them: whole spans of the past …"""
+SPANS = 100
+"""… of so many that it is cut into, evenly taken: what begins late must be searched as well."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,8 @@ class Profile:
     figures: dict[str, float | None]
     difficulty: Difficulty
     leaks: list[Finding]
+    unsearched: tuple[str, ...] = ()
+    """Patterns of this past that no purchase searched for leaks belongs to."""
 
     def outside(self) -> list[str]:
         """A sentence for each figure outside its range."""
@@ -73,7 +81,7 @@ class Profile:
             "rows": {"training": hard.n_training, "training_frauds": hard.n_training_frauds, "test": hard.n_test,
                      "test_frauds": hard.n_test_frauds, "test_base_rate": hard.test_base_rate},
             "leaks": {"looked_at": len(self.leaks), "found": [f"{one.place}: {one.pattern}" for one in self.leaks
-                                                              if one.is_leak]},
+                                                              if one.is_leak], "unsearched": self.unsearched},
             "figures": {figure.key: {"ours": self.figures[figure.key], "cited": figure.cited, "within": figure.within}
                         for figure in facts.FIGURES},
             "bounds": {bound.key: {"ours": bound.of(self), "within": bound.within} for bound in BOUNDS},
@@ -101,6 +109,8 @@ BOUNDS: tuple[Bound, ...] = (
           _times("model", "request_fields_only"), (1.5, 50.0), "windows must be worth computing"),
     Bound("leaks", "places where ids, order or formatting tell fraud",
           lambda profile: float(sum(one.is_leak for one in profile.leaks)), (0.0, 0.0), "the shop would not know"),
+    Bound("unsearched", "patterns that were not searched for such places",
+          lambda profile: float(len(profile.unsearched)), (0.0, 0.0), "a leak in the later one counts as well"),
 )  # fmt: skip
 """What a default past must be, so that a good figure on it means something."""
 
@@ -115,13 +125,14 @@ def profile(seed: int, *, days: float, purchases: int) -> Profile:
     observed = Observed(truth={}, label_day_seconds=86_400 / COMPRESS, rushed=_rushed(past.world.events))
     records: list[Record] = []
     features = observe(_kept(past, records), observed)
-    observed.truth, observed.demand = past.truth.transactions, past.truth.demand
+    truth = past.truth.transactions
+    observed.truth, observed.demand = truth, past.truth.demand
     cut_us = past.start_us + int(difficulty.CUT * span_us)
     split = difficulty.split_at(observed, cut_us, from_us=past.start_us + int(difficulty.WARM_UP * span_us))
     return Profile(
         seed=seed, days=days, purchases=len(observed.purchases), figures=facts.count(observed),
         difficulty=difficulty.measure(observed, features, load_policy(), split, seed=seed),
-        leaks=leaks.findings(records, past.truth.transactions, seed=seed),
+        leaks=leaks.findings(records, truth, seed=seed), unsearched=_unsearched(records, truth),
     )  # fmt: skip
 
 
@@ -129,9 +140,18 @@ def _rushed(events: Iterable[Event]) -> frozenset[str]:
     return frozenset(event.event_id for event in events if event.appeal.burst > 0.5)
 
 
-def _kept(past: Iterable[Record], records: list[Record]) -> Iterator[Record]:
-    """Passes a past on, and keeps its first messages."""
+def _kept(past: History, records: list[Record]) -> Iterator[Record]:
+    """Passes a past on, and keeps an even choice of its spans, whole: about `LEAK_PURCHASES` purchases."""
+    share, span_us = min(1.0, LEAK_PURCHASES / past.purchases), (past.end_us - past.start_us) / SPANS
     for record in past:
-        if len(records) < LEAK_RECORDS:
+        span = (to_us(record[2].occurred_at) - past.start_us) // span_us
+        if (span + 1) * share // 1 > span * share // 1:
             records.append(record)
         yield record
+
+
+def _unsearched(records: Iterable[Record], truth: Mapping[str, TransactionTruth]) -> tuple[str, ...]:
+    found = {
+        truth[message.transaction_id].pattern for _, _, message in records if isinstance(message, PurchaseRequested)
+    }
+    return tuple(sorted({each.pattern for each in truth.values()} - found))

@@ -37,6 +37,7 @@ def test_ids_order_and_formatting_tell_nothing_of_any_pattern(past: Past) -> Non
     assert not any("Label" in one.place for one in found), "what becomes known later says it in the open"
     assert [one for one in found if one.is_leak] == []
     assert {one.pattern for one in found if one.place == "transaction_id"} >= {*PATTERNS, "all"} - {"seat-hoarding"}
+    assert "resale-triangulation" in PATTERNS, "the one that begins late is searched like any other"
     assert {one.pattern for one in found if one.place == "hold_id"} >= {"seat-hoarding"}
 
 
@@ -66,6 +67,9 @@ PLANTS: dict[str, tuple[str, str, Plant]] = {
         lambda p: msgspec.structs.replace(
             p, occurred_at=p.occurred_at.replace(microsecond=p.occurred_at.microsecond // 1000 * 1000)
         ),
+    ),
+    "cards of a pattern that begins late, counted up": (
+        "card_id", "resale-triangulation", lambda p: msgspec.structs.replace(p, card_id="0000" + p.card_id[4:]),
     ),
     "a field left empty": (
         "writing of PurchaseRequested", "account-takeover", lambda p: msgspec.structs.replace(p, promoter_id=None),
