@@ -24,7 +24,8 @@ from simulator.truth import TransactionTruth
 END = datetime(2026, 3, 1, tzinfo=UTC)
 """When the profiled past ends: the same every time, so that two profiles differ by the traffic alone."""
 COMPRESS = 2.0
-"""Labels come in half the time they take in life: of half a year's purchases most are then old enough to learn from."""
+"""How many times faster than in life labels come. Assumed: of half a year's purchases most are then old enough to learn
+from. Figures of labels are in days of life all the same."""
 LEAK_PURCHASES = 9_000
 """Purchases that are searched for leaks, about, with all that visitors did around them: whole spans of the past …"""
 SPANS = 100
@@ -54,6 +55,8 @@ class Profile:
     leaks: list[Finding]
     unsearched: tuple[str, ...] = ()
     """Patterns of this past that no purchase searched for leaks belongs to."""
+    compress: float = COMPRESS
+    """How many times faster than in life labels came."""
 
     def outside(self) -> list[str]:
         """A sentence for each figure outside its range."""
@@ -74,7 +77,8 @@ class Profile:
         """As plain data."""
         hard = self.difficulty
         return {
-            "seed": self.seed, "days": self.days, "purchases": self.purchases, "base_rate": self.figures["base_rate"],
+            "seed": self.seed, "days": self.days, "purchases": self.purchases, "compress": self.compress,
+            "base_rate": self.figures["base_rate"],
             "average_precision": hard.average_precision, "average_precision_interval": hard.interval,
             "recall_by_pattern": hard.recall_by_pattern, "recall_of_abuse": hard.recall_of_abuse,
             "alarm_share": difficulty.ALARM_SHARE, "precision_at_alarm_share": hard.precision_at_share,

@@ -22,7 +22,10 @@ def show(profile: Profile, console: Console | None = None) -> None:
 
 
 def _looks(profile: Profile) -> Table:
-    title = f"{profile.purchases} purchases of {profile.days:g} days, seed {profile.seed}"
+    title = (
+        f"{profile.purchases} purchases of {profile.days:g} days, seed {profile.seed}; "
+        f"labels come {profile.compress:g} times as fast as in life"
+    )
     table = Table("figure", "ours", "must be", "cited", title=title, title_justify="left")
     for figure in FIGURES:
         value = profile.figures[figure.key]

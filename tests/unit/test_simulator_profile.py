@@ -373,6 +373,7 @@ def test_the_command_prints_and_writes_what_was_found(monkeypatch: pytest.Monkey
     assert found["average_precision"] == {"model": 0.5, "rules": 0.1, "request_fields_only": 0.2}
     assert found["recall_by_pattern"] == {"stolen-card": 0.25}
     assert found["base_rate"] is None and found["outside"] == []
+    assert "labels come 2 times as fast as in life" in output and found["compress"] == 2.0
 
 
 def test_the_command_fails_with_one_sentence_when_a_figure_is_out_of_range(
