@@ -5,12 +5,15 @@ import sys
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ibook.errors import ConfigurationError, IbookError
 from simulator import commands
+
+if TYPE_CHECKING:
+    from simulator.past import Written
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(commands.app)
@@ -78,15 +81,30 @@ def history(
     """Write the past of a world: the same messages as realtime, with past event times.
 
     A stand-in for the platform decides, and every ticket is sold at its list price. The same command gives the same
-    bytes; without --end, one with --days does so all day.
+    bytes; without --end, one with --days does so all day. Ctrl-C ends it at a message boundary, with exit code 1.
     """
+    from simulator.console import Screen, told_to_stop
     from simulator.past import HistoryOptions, write_history
 
     options = HistoryOptions(
         seed=seed, hours=hours, days=days, end=parse_end(end) if end else None, purchases=purchases, events=events,
         users=users, fraud_rate=fraud_rate, compress=compress, to=to.value, output=output, truth=truth,
     )  # fmt: skip
-    done = write_history(options)
+    screen = Screen()
+    with told_to_stop() as stopped, screen.run("history", begins=None):
+
+        def go_on(messages: int, share: float) -> bool:
+            screen.show_line(f"{share:4.0%}  messages {messages}", share)
+            return not stopped.is_set()
+
+        done = write_history(options, go_on)
+    _tell(done)
+    if not done.whole:
+        typer.echo("simulator: Stopped before the end: what is written is a part of the past asked for.", err=True)
+        raise typer.Exit(1)
+
+
+def _tell(done: "Written") -> None:
     rate = done.messages / done.seconds
     shares = ", ".join(f"{pattern} {share:.2%}" for pattern, share in done.shares.items())
     typer.echo(f"{done.messages} messages with {done.purchases} purchases in {done.seconds:.1f} s ({rate:.0f}/s)")

@@ -34,11 +34,11 @@ class Screen:
         self.every_seconds = BAR_SECONDS if self._console.is_terminal else LINE_SECONDS
 
     @contextmanager
-    def run(self, name: str) -> Iterator[None]:
-        """The time that one run takes."""
+    def run(self, name: str, begins: str | None = "the doors open") -> Iterator[None]:
+        """The time that one run takes; in a pipe its beginning is told, if in any words."""
         self._behind = False
         if not self._console.is_terminal:
-            self.tell([f"{name}: the doors open."])
+            self.tell([] if begins is None else [f"{name}: {begins}."])
             yield
             return
         bar = Progress(TextColumn("{task.description}"), BarColumn(40), TaskProgressColumn(), console=self._console)

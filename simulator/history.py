@@ -58,10 +58,15 @@ class History:
         self.mix = mix or Mix()
         self.world = World(seed, end, size or size_of(hours))
         self.truth = Truth(self.world)
-        self._rush = rush
+        self._rush, self._stopped = rush, False
         self._label_day_seconds = DAY_SECONDS / compress if compress else hours * 3600 / LABEL_DAYS
 
+    def stop(self) -> None:
+        """Let the iteration at hand end soon, when all messages are told that belong to the truth so far."""
+        self._stopped = True
+
     def __iter__(self) -> Iterator[tuple[str, str, Message]]:
+        self._stopped = False
         outbox: list[tuple[str, str, Message]] = []
 
         def write(topic: Topic, key: str, message: Message) -> None:
@@ -70,7 +75,7 @@ class History:
         simulation = self._simulate(write)
         self.truth = simulation.truth
         simulation.announce()
-        while simulation.engine.run_some(self.end_us, STEPS):
+        while not self._stopped and simulation.engine.run_some(self.end_us, STEPS):
             yield from outbox
             outbox.clear()
         yield from outbox

@@ -1,6 +1,9 @@
 """A past written down: what was asked for, the history that is, and where it goes."""
 
 import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +21,7 @@ from simulator.world import World, WorldSize
 
 if TYPE_CHECKING:
     from simulator.sinks import Sink
+    from simulator.truth_files import TruthFiles
 
 DAYS_EVENTS, DAYS_PURCHASES, DAYS_USERS = 100, 10_000, 1_000
 """A past of days without further words; of users there are more where they would buy more than ten times each."""
@@ -28,6 +32,10 @@ TICKETS_PER_PURCHASE = 2.3
 
 Target = Literal["parquet", "kafka", "jsonl"]
 """Where a history goes."""
+GoOn = Callable[[int, float], bool]
+"""Whether to go on, now that so many messages and this share of the past are written."""
+MESSAGES_PER_LOOK = 1024
+"""Messages between two questions whether to go on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,25 +65,23 @@ class Written:
     seconds: float
     shares: dict[str, float]
     """Share of the purchases per pattern."""
+    whole: bool
+    """Whether it was written to its end."""
 
 
-def write_history(options: HistoryOptions) -> Written:
+def write_history(options: HistoryOptions, go_on: GoOn = lambda *_: True) -> Written:
     """Write a past. The truth goes into the folder `truth` beside the message files, or as JSON lines where asked for.
 
-    Raises ConfigurationError for what can't be, and BrokerUnavailable when Kafka does not answer.
+    As soon as `go_on` says no it ends at a message boundary, and what is written is as whole as a shorter past's.
+    Raises ConfigurationError for what can't be or can't be written, BrokerUnavailable when Kafka does not answer.
     """
-    past = history_of(options)
-    began = time.monotonic()
-    if options.truth is None and options.to == "parquet":
-        return _stream(past, options, began)
-    from simulator.sinks import write_all
-
-    n = write_all(past, _sink(options))
-    if options.truth is not None:
-        past.truth.write(options.truth)
-    return Written(
-        messages=n, purchases=len(past.truth.transactions), seconds=time.monotonic() - began, shares=past.truth.shares()
-    )
+    try:
+        return _write(history_of(options), options, go_on)
+    except OverflowError as error:
+        raise ConfigurationError("A past must lie, with all its events, in the years 1 to 9999: choose another --end "
+                                 "or length.") from error  # fmt: skip
+    except OSError as error:
+        raise ConfigurationError(f"The past can't be written: {error}.") from error
 
 
 def history_of(options: HistoryOptions) -> History:
@@ -138,21 +144,47 @@ def _sink(options: HistoryOptions) -> "Sink":
     return sink
 
 
-def _stream(past: History, options: HistoryOptions, began: float) -> Written:
-    """Messages and truth side by side, neither held longer than a row group."""
+def _write(past: History, options: HistoryOptions, go_on: GoOn) -> Written:
+    """Messages and truth side by side; truth in Parquet files is held no longer than a row group."""
+    began = time.monotonic()
+    with ExitStack() as ends:
+        sink = _sink(options)
+        ends.callback(sink.close)
+        files = None if options.truth is not None or options.to != "parquet" else _truth_files(past, options, ends)
+        n, whole = _pour(past, sink, files, go_on)
+    if options.truth is not None:
+        past.truth.write(options.truth)
+    patterns = Counter(each.pattern for each in past.truth.transactions.values()) if files is None else files.patterns
+    total = patterns.total()
+    return Written(
+        messages=n, purchases=total, seconds=time.monotonic() - began,
+        shares={pattern: count / total for pattern, count in sorted(patterns.items())}, whole=whole,
+    )  # fmt: skip
+
+
+def _truth_files(past: History, options: HistoryOptions, ends: ExitStack) -> "TruthFiles":
     from simulator.truth_files import TruthFiles
 
-    sink, files = _sink(options), TruthFiles(options.output / "truth")
-    n = 0
+    files = TruthFiles(options.output / "truth")
+    ends.callback(lambda: files.close(past.truth))  # which is another one as soon as the past is told
+    return files
+
+
+def _pour(past: History, sink: "Sink", files: "TruthFiles | None", go_on: GoOn) -> tuple[int, bool]:
+    """How many messages there were, and whether that is all of them."""
+    from simulator.sinks import KafkaSink
+
+    n, whole = 0, True
     for topic, key, message in past:
         sink.write(topic, key, message)
         n += 1
-        if n % 1024 == 0:
+        if n % MESSAGES_PER_LOOK:
+            continue
+        if files is not None:
             files.take(past.truth)
-    sink.close()
-    files.close(past.truth)
-    total = files.patterns.total()
-    return Written(
-        messages=n, purchases=total, seconds=time.monotonic() - began,
-        shares={pattern: count / total for pattern, count in sorted(files.patterns.items())},
-    )  # fmt: skip
+        if isinstance(sink, KafkaSink):
+            sink.poll()
+        if whole and not go_on(n, (to_us(message.occurred_at) - past.start_us) / (past.end_us - past.start_us)):
+            past.stop()
+            whole = False
+    return n, whole

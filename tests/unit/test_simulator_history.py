@@ -1,12 +1,14 @@
 """The past of a world: repeatable, in order, whole, and silent about the truth."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import msgspec
 import pytest
@@ -304,3 +306,70 @@ def test_a_stand_in_forgets_devices_that_are_quiet() -> None:
     for purchase in bought(list(past)):
         policy.decide(purchase)
     assert len(policy._recent) < 30
+
+
+# ----------------------------------------------------------------------------------------------------- how it ends
+def purchase_ids(folder: Path) -> set[str]:
+    return {m.transaction_id for _, _, m in read_parquet(folder) if isinstance(m, PurchaseRequested)}
+
+
+def true_ids(folder: Path) -> set[str]:
+    import pyarrow.parquet as pq
+
+    return set(pq.read_table(folder / "truth" / "transactions.parquet")["transaction_id"].to_pylist())
+
+
+def test_a_past_that_is_stopped_is_as_whole_as_a_shorter_one(tmp_path: Path) -> None:
+    asked: list[tuple[int, float]] = []
+
+    def go_on(messages: int, share: float) -> bool:
+        asked.append((messages, share))
+        return len(asked) < 3
+
+    options = HistoryOptions(seed=3, days=30, end=END, purchases=2000, output=tmp_path)
+    done = write_history(options, go_on)
+    records = list(read_parquet(tmp_path))
+    assert [messages for messages, _ in asked] == [1024, 2048, 3072]
+    shares = [share for _, share in asked]
+    assert 0 <= shares[0] <= shares[1] <= shares[2] < 0.9
+    assert not done.whole
+    assert 3072 <= done.messages == len(records) < 6000
+    assert purchase_ids(tmp_path) == true_ids(tmp_path)
+    assert done.purchases == len(true_ids(tmp_path)) > 0
+    assert as_bytes(records) == as_bytes(list(history_of(options))[: len(records)])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_that_is_stopped_closes_its_files_and_says_so(tmp_path: Path, number: signal.Signals) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "simulator", "history", "--days", "60", "--purchases", "40000", "--output",
+         str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        assert "messages" in process.stdout.readline()  # a line of progress
+        process.send_signal(number)
+        printed, error = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 1
+    assert error == "simulator: Stopped before the end: what is written is a part of the past asked for.\n"
+    assert f"{len(list(read_parquet(tmp_path)))} messages with {len(true_ids(tmp_path))} purchases" in printed
+    assert purchase_ids(tmp_path) == true_ids(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ({"output": Path("/dev/null/x")}, "The past can't be written: .*Not a directory"),
+        ({"output": Path("/dev/full"), "to": "jsonl"}, "The past can't be written: .*No space left"),
+        ({"truth": Path("/dev/full")}, "The past can't be written: .*No space left"),
+        ({"end": datetime(1, 1, 1, tzinfo=UTC)}, "in the years 1 to 9999"),
+        ({"end": datetime(9999, 12, 31, tzinfo=UTC)}, "in the years 1 to 9999"),
+    ],
+    ids=str,
+)
+def test_a_past_that_cannot_be_written_is_one_sentence(tmp_path: Path, asked: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigurationError, match=sentence):
+        write_history(HistoryOptions(**{"hours": 1, "purchases": 50, "end": END, "output": tmp_path, **asked}))
