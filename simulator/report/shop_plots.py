@@ -74,22 +74,33 @@ def revenue(figures: Figures) -> Plot | None:
     found = figures.business.revenue
     if not found or not found["list"].value:
         return None
-    base, names = found["list"].value, list(NAMES)[::-1]
+    base, labels = found["list"].value, _policies(figures)
+    names, colours = list(labels)[::-1], {"oracle": ORANGE, "best_fixed": TEAL, "shown": BLUE, "list": GREY}
     values = [found[name].value / base for name in names]
     data = {
-        "type": "scatter", "mode": "markers+text", "y": [NAMES[name] for name in names], "x": values,
-        "marker": {"color": [ORANGE, TEAL, BLUE, GREY], "size": 13}, "text": [f"{value:.1%}" for value in values],
+        "type": "scatter", "mode": "markers+text", "y": list(labels.values())[::-1], "x": values,
+        "marker": {"color": [colours[name] for name in names], "size": 13},
+        "text": [f"{value:.1%}" for value in values],
         "textposition": "top center", "cliponaxis": False, "hovertemplate": "%{y}: %{x:.1%}<extra></extra>",
         **whiskers(values, [found[name].low / base for name in names], [found[name].high / base for name in names],
                    sideways=True),
     }  # fmt: skip
+    same = " An oracle's prices are the best fixed ones: the same within one day." if "oracle" not in labels else ""
     room = 0.15 * max(0.1, max(values) - min(values))
     return Plot(
         name="revenue", title="Expected revenue, list prices = 100 %", data=[data],
-        says=f"By the hidden demand of the visitors who came; 95 % intervals over {figures.business.redraws} redraws.",
+        says="By the hidden demand of the visitors who came; 95 % intervals over "
+             f"{figures.business.redraws} redraws.{same}",
         layout={"xaxis": axis(tickformat=".0%", range=[min(values) - room, max(values) + room]),
                 "yaxis": axis(range=[-0.5, len(names) - 0.3])},
     )  # fmt: skip
+
+
+def _policies(figures: Figures) -> dict[str, str]:
+    """What is drawn, by its name: two policies that are the same are one."""
+    if not figures.business.oracle_is_best_fixed:
+        return NAMES
+    return {name: label for name, label in NAMES.items() if name != "oracle"} | {"best_fixed": "best fixed = oracle"}
 
 
 def prices(figures: Figures) -> Plot | None:

@@ -59,6 +59,8 @@ class Business(Struct, frozen=True, kw_only=True):
     """Shown over list, less 1."""
     of_best_fixed: Estimate | None
     of_oracle: Estimate | None
+    oracle_is_best_fixed: bool
+    """Whether nothing was shown on two days: the oracle reprices daily, and is no better than the best fixed prices."""
     sell_through: Share
     events: int
     """Events somebody looked at …"""
@@ -81,7 +83,8 @@ def figures(record: RunRecord) -> Business:
         redraws=0 if drawn is None else drawn.n,
         revenue={} if drawn is None else {name: mean_of(drawn.revenue[name]) for name in POLICIES},
         over_list=_ratio(drawn, "list", less=1.0), of_best_fixed=_ratio(drawn, "best_fixed"),
-        of_oracle=_ratio(drawn, "oracle"), sell_through=share(max(0, before - after), before),
+        of_oracle=_ratio(drawn, "oracle"), oracle_is_best_fixed=_within_a_day(record),
+        sell_through=share(max(0, before - after), before),
         events=cap.events, events_with_best_price_at_cap=cap.events_at_cap, prices=_prices(record),
     )  # fmt: skip
 
@@ -118,6 +121,7 @@ def _against(record: RunRecord, found: Business) -> tuple[Measure, ...]:
         known(names[1], fixed.value, found.shown,
               f"They earn {fixed.value:.1%} of the best fixed prices ({fixed.low:.1%} to {fixed.high:.1%})."),
         known(names[2], oracle.value, found.shown,
+              "An oracle's prices are the best fixed ones: the same within one day." if found.oracle_is_best_fixed else
               f"They earn {oracle.value:.1%} of an oracle's prices ({oracle.low:.1%} to {oracle.high:.1%})."),
     )  # fmt: skip
 
@@ -138,6 +142,12 @@ def _ratio(drawn: Redraws | None, policy: str, *, less: float = 0.0) -> Estimate
     if drawn is None or not drawn.revenue[policy].all():
         return None
     return mean_of(drawn.revenue["shown"] / drawn.revenue[policy] - less)
+
+
+def _within_a_day(record: RunRecord) -> bool:
+    """Whether every ticket type was looked at on one day at most."""
+    types = [(market.event_id, market.ticket_type) for market in record.markets]
+    return len(types) == len(set(types))
 
 
 def _moved(record: RunRecord) -> int:

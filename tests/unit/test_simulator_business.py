@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from simulator.record import RunRecord
+from simulator.report import shop_plots
 from simulator.revenue import Look, Market, best_fixed, expected_revenue, oracle, revenue_at_list
 from simulator.validators import business, measures_of
 from simulator.validators import figures_of as all_figures_of
@@ -90,6 +91,27 @@ def test_an_oracle_reprices_every_day() -> None:
     )
     assert found.of_oracle is not None and found.of_best_fixed is not None
     assert found.of_oracle.value < found.of_best_fixed.value < 1
+    assert not found.oracle_is_best_fixed
+
+
+def test_within_a_day_an_oracle_is_the_best_fixed_price_and_this_is_said_once() -> None:
+    record = shop(prices=(2_200,))
+    found = all_figures_of(record)
+    assert found.business.oracle_is_best_fixed
+    assert found.business.of_oracle == found.business.of_best_fixed
+    said = {measure.name: measure.sentence for measure in measures_of(record, found)}["business.of_oracle"]
+    assert said == "An oracle's prices are the best fixed ones: the same within one day."
+    plot = shop_plots.revenue(found)
+    assert plot is not None and said in plot.says
+    assert plot.data[0]["y"] == ["best fixed = oracle", "prices shown", "list prices"]
+    assert len(plot.data[0]["x"]) == 3
+
+
+def test_over_two_days_an_oracle_stands_beside_the_best_fixed_price() -> None:
+    days = (market(0, elasticity=-2.0, day=0), market(0, elasticity=-0.3, day=1))
+    plot = shop_plots.revenue(all_figures_of(run(markets=days, prices=(shown(0, 2_200),))))
+    assert plot is not None and "same within one day" not in plot.says
+    assert plot.data[0]["y"] == ["oracle", "best fixed prices", "prices shown", "list prices"]
 
 
 def test_seats_that_are_not_there_earn_nothing() -> None:
