@@ -17,6 +17,7 @@ from simulator.history import History, size_of
 from simulator.mix import Mix
 from simulator.pacing import middles
 from simulator.people import HOUSEHOLD_SIZES
+from simulator.plan import check_compress
 from simulator.world import World, WorldSize
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ def history_of(options: HistoryOptions) -> History:
     """The history that was asked for. Raises ConfigurationError when it can't be."""
     if options.hours is not None and options.days is not None:
         raise ConfigurationError("A history is so many --hours long or so many --days, not both.")
+    if options.compress is not None:
+        check_compress(options.compress)
     mix = Mix() if options.fraud_rate is None else Mix().scaled(options.fraud_rate)
     if options.days is not None:
         return _days(options, options.days, mix)

@@ -94,8 +94,7 @@ def check(plan: Plan, settings: Settings) -> None:
             f"--duration must be a number of seconds, at least 1 and at most {LONGEST_SECONDS:g} (a week), "
             f"not {plan.seconds:g}."
         )
-    if not 0 < plan.compress < float("inf"):
-        raise ConfigurationError(f"--compress must be a number above 0, not {plan.compress:g}.")
+    check_compress(plan.compress)
     if plan.to is To.kafka and plan.output is not None:
         raise ConfigurationError("--output is for --to parquet and --to jsonl: Kafka keeps what is sent there.")
     for pattern in plan.attacks:
@@ -104,6 +103,12 @@ def check(plan: Plan, settings: Settings) -> None:
     _check_files(plan)
     if plan.to is To.kafka:
         _check_kafka(settings)
+
+
+def check_compress(compress: float) -> None:
+    """Raises ConfigurationError unless label delays can be divided by it."""
+    if not 0 < compress < float("inf"):
+        raise ConfigurationError(f"--compress must be a number above 0, not {compress:g}.")
 
 
 def _check_files(plan: Plan) -> None:
