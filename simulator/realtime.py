@@ -41,6 +41,10 @@ class RealtimeShop:
 
     `on_purchase` gets each purchase, `on_verdict` each first verdict and its latency in seconds; both are called in
     the shop's own thread and must be quick.
+
+    Ids hang on the instant the shop was made at, unless it has a name (`run`): no two runs share one. What is drawn
+    hangs on the seed and the scenario alone. Runs that begin together decide alike, as long as they are answered
+    alike; with the minutes between two beginnings events come nearer, and who looks at which changes.
     """
 
     def __init__(
@@ -65,7 +69,7 @@ class RealtimeShop:
         self.play = Play(
             world, scenario if mix is None else replace(scenario, mix=mix), seed=seed, run=run or f"realtime/{now_us}",
             per_second=rate, seconds=seconds, now_us=now_us, rules=rules or ShopRules(), write=self._write,
-            write_raw=self._write_raw, asked=self._asked, chronicle=chronicle,
+            write_raw=self._write_raw, asked=self._asked, chronicle=chronicle, draws=f"realtime/{scenario.name}",
         )  # fmt: skip
         """The scenario at work; to be looked at when the shop has stopped."""
         self._simulation = self.play.simulation

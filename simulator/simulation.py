@@ -28,6 +28,8 @@ class Setup:
 
     seed: int
     run: str
+    draws: str = ""
+    """Names what is drawn: runs that share the seed and this draw alike, whatever they are called; `run` if empty."""
     start_us: int
     opens_us: int
     """First payment; visits begin at `start_us`."""
@@ -50,7 +52,7 @@ class Simulation:
         asked: Callable[[PurchaseRequested], None],
     ) -> None:  # fmt: skip
         def rng(purpose: str) -> Random:
-            return Random(f"{setup.seed}/{setup.run}/{purpose}")
+            return Random(f"{setup.seed}/{setup.draws or setup.run}/{purpose}")
 
         self.engine = engine = Engine(setup.start_us)
         self.world = world.at_work(lambda: engine.now_us, lambda what: self.truth.changed(engine.now_us, what))

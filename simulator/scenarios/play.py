@@ -40,19 +40,20 @@ class Play:
 
     `per_second` purchases on average for `seconds`; without `seconds` for ever, which only a scenario without turns
     and of a constant rate can be. `now_us` is when the doors are to open, about; `write` takes messages as they leave.
+    Ids hang on the seed and `run`; what is drawn hangs on the seed and `draws`, or on `run` without.
     """
 
     def __init__(
         self, world: World, scenario: Scenario, *, seed: int, run: str, per_second: float, seconds: float | None,
         now_us: int, rules: ShopRules, write: Write, write_raw: WriteRaw, asked: Callable[[PurchaseRequested], None],
-        chronicle: Chronicle | None = None,
+        chronicle: Chronicle | None = None, draws: str = "",
     ) -> None:  # fmt: skip
         if seconds is None and (scenario.turns or scenario.degradation or scenario.rate is not constant):
             raise ConfigurationError(f"The scenario {scenario.name} needs a duration: its turns are shares of it.")
         self.scenario, self.per_second, self.seconds = scenario, per_second, seconds
         self._world, self._asked, self.chronicle = world, asked, chronicle
         self._curve = Curve(scenario.rate)
-        self._rng = Random(f"{seed}/{run}/schedule")
+        self._rng = Random(f"{seed}/{draws or run}/schedule")
         self._launched: set[int] = set()
         self.changes: list[Change] = []
         """What was done to the world so far."""
@@ -62,16 +63,16 @@ class Play:
         self._warm_up_us = int(warm_up * SECOND_US)
         start_us = now_us - self._warm_up_us
         setup = Setup(
-            seed=seed, run=run, start_us=start_us, opens_us=start_us + self._warm_up_us // 4, punctual=True,
-            per_second=max(start_rate, 0.1), rules=rules, tempo=LIVE_TEMPO, prices=ListPrices(), mix=scenario.mix,
-            habits=scenario.habits,
+            seed=seed, run=run, draws=draws, start_us=start_us, opens_us=start_us + self._warm_up_us // 4,
+            punctual=True, per_second=max(start_rate, 0.1), rules=rules, tempo=LIVE_TEMPO, prices=ListPrices(),
+            mix=scenario.mix, habits=scenario.habits,
         )  # fmt: skip
         slots = steady(start_us, max(start_rate, 0.1), self._rng)
         self.simulation = Simulation(world, setup, slots, write=self._write, asked=self._make_room)
         self.degraded: Degraded | None = None
         self._leave = write
         if scenario.degradation is not None:
-            rng, ids = Random(f"{seed}/{run}/degradation"), Ids(f"{seed}/{run}/damaged")
+            rng, ids = Random(f"{seed}/{draws or run}/degradation"), Ids(f"{seed}/{run}/damaged")
             self.degraded = Degraded(scenario.degradation, self.simulation.engine, rng, ids, write, write_raw)
             self._leave = self.degraded.write
 
