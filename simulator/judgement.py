@@ -108,7 +108,8 @@ def _judge_run(record: RunRecord, thresholds: Thresholds) -> RunJudgement:
     figures = figures_of(record)
     measures = {measure.name: measure for measure in measures_of(record, figures)}
     results = tuple(
-        _compare(measures.get(name) or _absent(name), bound) for name, bound in thresholds.of(record.scenario).items()
+        _compare(measures.get(name) or _absent(name), bound)
+        for name, bound in thresholds.of(record.scenario, record.parts).items()
     )
     return RunJudgement(
         scenario=record.scenario, seed=record.seed, conditions=_conditions(record),

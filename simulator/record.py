@@ -140,6 +140,8 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     scenario: str
     description: str = ""
     """One sentence about the scenario."""
+    parts: tuple[str, ...] = ()
+    """Names of the scenarios it is mixed of; empty for one that is no mix."""
     seed: int
     mode: Mode
     decided_by: DecidedBy

@@ -24,7 +24,8 @@ def record_of_live(
 
     simulation = play.simulation
     return RunRecord(
-        scenario=play.scenario.name, description=play.scenario.description, seed=seed, mode="live",
+        scenario=play.scenario.name, description=play.scenario.description, parts=play.scenario.parts,
+        seed=seed, mode="live",
         decided_by="platform", started_us=play.started_us, seconds=stats.seconds, compress=compress,
         machine=this_machine(), rate_asked=play.rate_until(stats.seconds), rate_reached=stats.rate_reached,
         holds_rate=stats.held_the_rate, worst_lag_seconds=stats.worst_lag_seconds,
@@ -43,7 +44,8 @@ def record_of_virtual(shop: VirtualShop, chronicle: Chronicle, *, seed: int, com
     simulation = play.simulation
     purchases = chronicle.purchases(simulation, lambda name: Decided(action=shop.actions.get(name)))
     return RunRecord(
-        scenario=play.scenario.name, description=play.scenario.description, seed=seed, mode="history",
+        scenario=play.scenario.name, description=play.scenario.description, parts=play.scenario.parts,
+        seed=seed, mode="history",
         decided_by="stand-in", started_us=play.started_us, seconds=seconds, compress=compress,
         machine=this_machine(), rate_asked=play.rate_until(seconds),
         rate_reached=len(purchases) / seconds if seconds else 0.0,

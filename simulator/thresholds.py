@@ -1,6 +1,7 @@
 """The bounds a run is judged by, read from a file and checked while it is read."""
 
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -34,6 +35,11 @@ class Threshold(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """The number."""
         return self.at_least if self.at_most is None else self.at_most  # type: ignore[return-value]
 
+    @property
+    def looseness(self) -> float:
+        """Of two bounds of a measure on the same side, the looser one's is greater."""
+        return self.bound if self.at_least is None else -self.bound
+
     def __str__(self) -> str:
         return f"{'≥' if self.at_most is None else '≤'} {self.bound:g}"
 
@@ -57,9 +63,18 @@ class Thresholds(Struct, frozen=True, kw_only=True):
     general: dict[str, Threshold]
     by_scenario: dict[str, dict[str, Threshold]]
 
-    def of(self, scenario: str) -> dict[str, Threshold]:
-        """The bounds of a scenario."""
-        return {**self.general, **self.by_scenario.get(scenario, {})}
+    def of(self, scenario: str, parts: Sequence[str] = ()) -> dict[str, Threshold]:
+        """The bounds of a scenario; of one mixed of `parts` the loosest that one of them has, unless it has its own."""
+        common = _loosest([self.of(part) for part in parts]) if parts else self.general
+        return {**common, **self.by_scenario.get(scenario, {})}
+
+
+def _loosest(bounds: Sequence[dict[str, Threshold]]) -> dict[str, Threshold]:
+    """Per measure the bound that most values hold, of those that have one."""
+    return {
+        name: max((own[name] for own in bounds if name in own), key=lambda each: each.looseness)
+        for name in dict.fromkeys(name for own in bounds for name in own)
+    }
 
 
 def load_thresholds(path: Path | None, known: Known) -> Thresholds:

@@ -30,7 +30,7 @@ def mixed(weighted: Sequence[Part]) -> Scenario:
         name="mix", description=f"Of all traffic {_listed(parts)}.", mix=Mix(_shares(parts)), habits=_habits(parts),
         rate=_sum([(Curve(scenario.rate), share) for scenario, share in parts]), tides=_tides(parts),
         turns=tuple(sorted((turn for part in parts for turn in _turns(*part)), key=lambda turn: turn.at)),
-        degradation=harm[0][0].scaled(harm[0][1]) if harm else None,
+        degradation=harm[0][0].scaled(harm[0][1]) if harm else None, parts=tuple(one.name for one, _ in parts),
     )  # fmt: skip
 
 

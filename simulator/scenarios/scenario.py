@@ -35,6 +35,8 @@ class Scenario:
     """How busy a pattern's campaigns are beside the mix's share; those not named are as busy at every moment."""
     turns: tuple[Turn, ...] = ()
     degradation: Degradation | None = None
+    parts: tuple[str, ...] = ()
+    """Names of the scenarios it is mixed of."""
 
 
 def described(doc: str | None) -> str:

@@ -208,6 +208,7 @@ def test_a_mixture_has_each_parts_share_of_fraud_load_and_habits() -> None:
     mixture = parse_weights("flash-sale=0.5, fraud-attack=1.5")
     flash, attack = SCENARIOS["flash-sale"], SCENARIOS["fraud-attack"]
     assert mixture.name == "mix" and "25% flash-sale, 75% fraud-attack" in mixture.description
+    assert mixture.parts == ("flash-sale", "fraud-attack")
     for pattern in PATTERNS:
         shares = [scenario.mix.shares.get(pattern, 0.0) for scenario in (flash, attack)]
         assert mixture.mix.shares[pattern] == pytest.approx(0.25 * shares[0] + 0.75 * shares[1])
@@ -227,6 +228,7 @@ def test_bots_in_a_mixture_come_when_their_scenario_has_them() -> None:
 
 def test_turns_in_a_mixture_act_by_their_scenarios_share() -> None:
     run = Played(mixed([(SCENARIOS["gradual-drift"], 1.0), (SCENARIOS["normal"], 3.0)]), rate=5.0)
+    assert record_of_virtual(run.shop, run.chronicle, seed=SEED, compress=1.0).parts == ("gradual-drift", "normal")
     habits, usual = run.simulation.buyers.habits, SCENARIOS["normal"].habits
     assert habits.mobile == pytest.approx(usual.mobile + MOVED["mobile"] / 4)
     mixed_in = mixed([(SCENARIOS["system-degradation"], 1.0), (SCENARIOS["normal"], 3.0)]).degradation

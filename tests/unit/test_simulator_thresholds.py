@@ -38,6 +38,24 @@ def test_a_file_counts_instead_for_what_it_names_and_the_rest_stays(tmp_path: Pa
     assert mine.of("normal")["latency.missing"] == own.of("normal")["latency.missing"]
 
 
+def test_a_mix_is_held_to_the_loosest_bounds_of_its_scenarios_unless_it_has_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('[scenario.flash-sale.latency.p99_ms]\nat_most = 5000\nwhy = "A rush."\n'
+                    '[scenario.flash-sale.accuracy.recall]\nat_least = 0.1\nwhy = "A rush."\n'
+                    '[scenario.normal.accuracy.recall]\nat_least = 0.6\nwhy = "Quiet."\n'
+                    '[scenario.mix.latency.p50_ms]\nat_most = 70\nwhy = "Of a mix alone."\n')  # fmt: skip
+    mine = load_thresholds(path)
+    every = mine.of("mix", ("normal", "flash-sale", "system-degradation"))
+    assert every["latency.p99_ms"].at_most == 5000
+    assert every["latency.p95_ms"].at_most == 1000
+    assert every["accuracy.recall"].at_least == 0.1
+    assert every["degradation.injected"].at_least == 1
+    assert every["latency.p50_ms"].at_most == 70
+    assert every["latency.missing"] == mine.general["latency.missing"]
+    assert mine.of("mix", ("normal", "fraud-attack"))["latency.p99_ms"].at_most == 200
+    assert mine.of("mix", ("normal",))["accuracy.recall"].at_least == 0.6
+
+
 def test_what_a_file_says_wrongly_is_one_sentence(tmp_path: Path) -> None:
     assert "no TOML" in refused(tmp_path, "latency = [")
     assert "nobody measures" in refused(tmp_path, '[latency.p98_ms]\nat_most = 1\nwhy = "x"')

@@ -109,6 +109,14 @@ def test_a_run_that_breaks_a_promise_fails_it_and_says_which(name: str) -> None:
     assert any(f"{record.scenario}: {name} is " in line for line in judgement.failed)
 
 
+def test_a_mix_with_a_bad_network_is_judged_as_a_bad_day_and_one_without_as_a_good_one() -> None:
+    bad_day = spoiled(WHOLE, scenario="mix", purchases=slow(600, 0.1), degradation=Degradation(counts={"delayed": 9}))
+    bad = judged(spoiled(bad_day, parts=("normal", "system-degradation")))["latency.p95_ms"]
+    good = judged(spoiled(bad_day, parts=("normal", "flash-sale")))["latency.p95_ms"]
+    assert (bad.verdict, bad.threshold) == ("passed", 1000)
+    assert (good.verdict, good.threshold) == ("failed", 200)
+
+
 # ------------------------------------------------------------------------------------------- what can't be measured
 def test_a_platform_that_reports_no_drift_has_neither_passed_nor_failed() -> None:
     record = spoiled(WHOLE, noticed=None)
