@@ -17,7 +17,7 @@ from simulator.history import History, size_of
 from simulator.mix import Mix
 from simulator.pacing import middles
 from simulator.people import HOUSEHOLD_SIZES
-from simulator.plan import check_compress
+from simulator.plan import check_apart, check_compress
 from simulator.world import World, WorldSize
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def write_history(options: HistoryOptions, go_on: GoOn = lambda *_: True) -> Wri
     As soon as `go_on` says no it ends at a message boundary, and what is written is as whole as a shorter past's.
     Raises ConfigurationError for what can't be or can't be written, BrokerUnavailable when Kafka does not answer.
     """
+    check_apart([("--output", options.output), ("--truth", options.truth)])
     try:
         return _write(history_of(options), options, go_on)
     except OverflowError as error:

@@ -1,6 +1,7 @@
 """What a command was asked to run, and whether that can begin: everything wrong is found before the first message."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -112,15 +113,27 @@ def check_compress(compress: float) -> None:
 
 
 def _check_files(plan: Plan) -> None:
-    written: Sequence[Path | None] = [plan.truth_of(one) for one in plan.scenarios]
-    if plan.to is To.jsonl:
-        written = [*written, *(plan.output_of(one) for one in plan.scenarios)]
-    for path in (*written, plan.report, plan.json, plan.records):
+    outputs = [] if plan.to is To.kafka else [("--output", plan.output_of(one)) for one in plan.scenarios]
+    others = [("--report", plan.report), ("--json", plan.json), ("--records", plan.records)]
+    files = [*(("--truth", plan.truth_of(one)) for one in plan.scenarios), *others]
+    check_apart([*outputs, *files, ("--thresholds", plan.thresholds)])
+    for _, path in [*files, *(outputs if plan.to is To.jsonl else [])]:
         if path is not None:
             check_writable(path)
     if plan.to is To.parquet:
-        for one in plan.scenarios:
-            _check_folder(plan.output_of(one))
+        for _, folder in outputs:
+            _check_folder(folder)
+
+
+def check_apart(named: Iterable[tuple[str, Path | None]]) -> None:
+    """Each option needs a file of its own, by whatever name. Raises ConfigurationError in one sentence."""
+    options: dict[str, str] = {}
+    for option, path in named:
+        if path is None:
+            continue
+        other = options.setdefault(os.path.realpath(path), option)
+        if other != option:
+            raise ConfigurationError(f"{other} and {option} are the same file, {path}: each needs its own.")
 
 
 def check_writable(path: Path) -> None:
@@ -130,7 +143,7 @@ def check_writable(path: Path) -> None:
         existed = path.exists()
         path.open("ab").close()
         if not existed:
-            path.unlink()
+            path.resolve().unlink()  # of a link what it points to
     except OSError as error:
         raise ConfigurationError(f"{path} can't be written: {error.strerror}.") from error
 

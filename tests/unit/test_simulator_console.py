@@ -16,6 +16,7 @@ from ibook.errors import ConfigurationError
 from simulator.__main__ import app, main, parse_end
 from simulator.console import Screen, progress, summary
 from simulator.judgement import judge, load_thresholds
+from simulator.plan import check_writable
 from simulator.record import read_records
 from simulator.runs import said
 from simulator.scenarios import SCENARIOS
@@ -258,6 +259,39 @@ def test_a_threshold_that_is_not_kept_is_named_and_the_exit_code_says_so(tmp_pat
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 1
     assert "failed: normal: load.rate_share is" in result.output and "at least 2 was asked" in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "normal", "--to", "jsonl", "--output", "x", "--truth", "x"],
+        ["run", "normal", "--to", "jsonl", "--output", "y", "--report", "x", "--json", "../here/x"],
+        ["run", "normal", "--to", "jsonl", "--output", "y", "--json", "x", "--records", "link"],
+        ["run-all", "--to", "jsonl", "--output", "x.jsonl", "--report", "x-normal.jsonl"],
+        ["run", "normal", "--to", "parquet", "--report", "run"],
+        ["run", "normal", "--to", "jsonl", "--thresholds", "bounds.toml", "--json", "bounds.toml"],
+        ["history", "--to", "jsonl", "--output", "x", "--truth", "x"],
+    ],
+    ids=" ".join,
+)
+def test_a_file_that_two_options_name_is_refused(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    (here / "link").symlink_to("x")
+    (here / "bounds.toml").touch()
+    said = refused(monkeypatch, capsys, *arguments)
+    assert "are the same file, " in said and said.endswith(": each needs its own.\n") and said.count("\n") == 1
+    assert sorted(path.name for path in here.iterdir()) == ["bounds.toml", "link"]
+
+
+def test_looking_whether_a_file_can_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("there")
+    for name in ("link", "new"):
+        check_writable(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["link"]
 
 
 @pytest.mark.parametrize("text", ["yesterday", "2026-03-01T12:00:00"])
