@@ -62,7 +62,7 @@ class Figures:
     realtime_reached_per_s: float = 0.0
     realtime_purchases_per_s: float = 0.0
     realtime_pacing_error_ms: dict[str, float] = field(default_factory=dict)
-    """p50, p95, p99 of how late each message was handed to Kafka's client, against the instant it was due."""
+    """p50, p95, p99 of how late messages of the schedule were handed to Kafka's client."""
     realtime_cores: float = 0.0
     """Share of a core that the process took."""
     realtime_holds: bool = False

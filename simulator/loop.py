@@ -53,8 +53,12 @@ class Loop:
         self.lag_seconds = 0.0
         """How late the simulation is; 0 while it keeps up."""
         self.worst_lag_seconds = 0.0
-        self.due_us = 0
-        """When what happens now was due."""
+        self._due_us: int | None = None
+
+    @property
+    def late_us(self) -> int | None:
+        """How long ago the step that is running was due; None for what no schedule asked for, such as an answer."""
+        return None if self._due_us is None else to_us(self._clock.now()) - self._due_us
 
     def turn(self) -> None:
         """Take answers, then do what is due; waits for the first answer until something is due.
@@ -74,10 +78,11 @@ class Loop:
             if due_us is None or due_us > now_us:
                 self.lag_seconds = 0.0
                 return
-            self.due_us = due_us
             self.lag_seconds = (now_us - due_us) / SECOND_US
             self.worst_lag_seconds = max(self.worst_lag_seconds, self.lag_seconds)
+            self._due_us = due_us
             self._engine.run_next(now_us)
+            self._due_us = None
 
     def _take_answers(self, seconds: float) -> None:
         for number in range(MAX_STEPS):
@@ -85,6 +90,5 @@ class Loop:
             if answer is None:
                 return
             with self.lock:
-                self.due_us = to_us(self._clock.now())
-                self._engine.advance_to(self.due_us)
+                self._engine.advance_to(to_us(self._clock.now()))
                 answer()

@@ -161,7 +161,8 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     worst_lag_seconds: float | None = None
     """How late the latest step was against the wall clock."""
     pacing_error_ms: dict[str, float] = {}
-    """p50, p95, p99 of how far from its due time a purchase was published; empty in virtual time."""
+    """p50, p95, p99 of how late messages of the schedule were published; one that follows an answer at once is of none.
+    Empty in virtual time."""
     messages: dict[str, int] = {}
     """Per topic."""
     undelivered: int = 0

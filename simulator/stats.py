@@ -103,7 +103,7 @@ class ShopStats(Standing):
     seconds_behind: float = 0.0
     """How many of the seconds so far the machine could not hold the rate."""
     pacing_error_ms: dict[str, float] = field(default_factory=dict)
-    """p50, p95, p99 of how late each message was published, against the instant it was due."""
+    """p50, p95, p99 of how late messages of the schedule were published; one that follows an answer is of none."""
 
     @property
     def held_the_rate(self) -> bool:

@@ -8,7 +8,7 @@ from simulator.validators.measure import Meaning, Measure, known, unknown
 MEASURES = {
     "load.rate_share": Meaning("share", "purchases per second reached, as a share of what was asked"),
     "load.held": Meaning("count", "1 when the machine held the rate to the end, 0 when not"),
-    "load.pacing_p99_ms": Meaning("ms", "99th percentile of how far from its due time a purchase was published"),
+    "load.pacing_p99_ms": Meaning("ms", "99th percentile of how late messages of the schedule were published"),
     "load.undelivered": Meaning("count", "messages that Kafka did not take"),
 }
 
@@ -59,7 +59,7 @@ def _pace(found: Load, n: int) -> tuple[Measure, ...]:
         unknown("load.held", UNWATCHED) if found.held is None else
         known("load.held", float(found.held), n, f"The machine {did} the rate{late}."),
         unknown("load.pacing_p99_ms", UNWATCHED) if p99 is None else
-        known("load.pacing_p99_ms", p99, n, f"99 % of the purchases left within {p99:.1f} ms of their due time."),
+        known("load.pacing_p99_ms", p99, n, f"99 % of the messages that were due left at most {p99:.1f} ms late."),
         known("load.undelivered", found.undelivered, n, f"Kafka did not take {found.undelivered} messages."),
     )  # fmt: skip
 

@@ -241,6 +241,27 @@ def test_an_answer_that_is_there_comes_before_the_patience_that_ran_out() -> Non
     assert order == ["answer", "patience"]
 
 
+def test_only_what_was_due_can_be_late() -> None:
+    """An answer comes when it comes: what follows it at once would make any machine look punctual."""
+    bench = Bench()
+    seen: list[int | None] = []
+
+    def look() -> None:
+        seen.append(bench.loop.late_us)
+
+    def answer() -> None:
+        look()
+        bench.engine.after(0.0, look)  # asked for late, but no later than it is done
+
+    bench.engine.after(1.0, look)
+    bench.engine.after(2.0, look)
+    bench.inbox.put(answer)
+    bench.clock.advance(timedelta(seconds=5))
+    bench.loop.turn()
+    look()
+    assert seen == [None, 4 * SECOND_US, 3 * SECOND_US, 0, None]
+
+
 # ----------------------------------------------------------------------------------------------------- the engine
 def test_behaviours_wait_ask_and_go_on_in_order() -> None:
     engine, log = Engine(0), []
