@@ -155,15 +155,24 @@ _VERDICTS = ("passed", "failed", "not measured")
 
 @contextmanager
 def told_to_stop() -> Iterator[Flag]:
-    """A flag that Ctrl-C and SIGTERM set, instead of what they did before."""
+    """A flag that Ctrl-C and SIGTERM set, instead of what they did before; the second of them interrupts at once.
+
+    After it they do again what they did before: a third one ends what does not let itself be interrupted.
+    """
     stopped = Flag()
 
     def stop(_: int, __: FrameType | None) -> None:
+        if stopped.is_set():
+            restore()
+            raise KeyboardInterrupt
         stopped.set()
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stopped
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        restore()

@@ -2,6 +2,7 @@
 
 import io
 import json
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 from ibook import codec, topics
 from ibook.errors import ConfigurationError
 from simulator.__main__ import app, main, parse_end
-from simulator.console import Screen, progress, summary
+from simulator.console import Screen, progress, summary, told_to_stop
 from simulator.judgement import judge, load_thresholds
 from simulator.plan import check_writable
 from simulator.record import read_records
@@ -90,6 +91,27 @@ def test_on_a_terminal_there_is_a_bar_and_the_fall_behind_stays_above_it() -> No
     text = shown.getvalue()
     assert "flash-sale" in text and "purchases 499" in text and "\x1b[" in text
     assert "This machine can't hold the rate" in text
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_asks_to_stop_and_the_second_interrupts(number: signal.Signals) -> None:
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(each) for each in numbers]
+    with told_to_stop() as stopped:
+        assert not stopped.is_set()
+        signal.raise_signal(number)
+        assert stopped.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+        assert [signal.getsignal(each) for each in numbers] == before
+    assert [signal.getsignal(each) for each in numbers] == before
+
+
+def test_after_one_signal_and_an_orderly_end_signals_do_what_they_did_before() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with told_to_stop():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 # ------------------------------------------------------------------------------------------------------ the commands
