@@ -36,9 +36,9 @@ check: $(INSTALLED)  ## Lint, format, types, layers, compose file
 bench: $(INSTALLED) $(KAFKA)  ## Measure verdict latency and throughput on the whole local platform
 	$(BIN)/python -m bench verdicts $(ARGS)
 
-seed-data: $(INSTALLED)  ## Write 120 days of a simulated shop as Parquet into seed-data/ (another folder: OUTPUT=…)
+seed-data: $(INSTALLED)  ## Write 120 days of a simulated shop as Parquet into seed-data/ (or OUTPUT=…); their end is fixed: the same bytes for all
 	$(BIN)/python -m simulator history --days 120 --purchases 10000 --events 100 --users 1000 --fraud-rate 0.03 \
-		--output $(OUTPUT) --seed 7 $(ARGS)
+		--end 2026-03-01T00:00:00+00:00 --output $(OUTPUT) --seed 7 $(ARGS)
 
 up: $(INSTALLED) $(KAFKA)  ## Start the platform in the background
 	$(BIN)/ibook up --detach $(ARGS)

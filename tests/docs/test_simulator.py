@@ -1,16 +1,24 @@
 """`docs/simulator.md` does what it says: its snippets judge a run, and its thresholds are read."""
 
 import json
+import re
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from typer.testing import CliRunner
+
+from simulator.__main__ import app
 from simulator.judgement import load_thresholds
 from simulator.record import write_records
 from tests.docs.generated import ROOT
 from tests.docs.snippets import named_blocks
 from tests.simulated_runs import run
 
+PAGE = (ROOT / "docs" / "simulator.md").read_text()
 BLOCKS = named_blocks(ROOT / "docs" / "simulator.md")
 
 
@@ -29,3 +37,15 @@ def test_the_bounds_shown_are_read(tmp_path: Path) -> None:
     bounds = load_thresholds(tmp_path / "mine.toml")
     assert bounds.of("normal")["latency.p99_ms"].at_most == 100
     assert bounds.of("flash-sale")["latency.p99_ms"].at_most == 500
+
+
+def test_seed_data_ends_at_the_same_time_every_day_so_that_everyone_has_the_same_bytes(tmp_path: Path) -> None:
+    """What `make seed-data` runs, with fewer days and purchases."""
+    makefile = (ROOT / "Makefile").read_text().replace("\\\n", " ")
+    [recipe] = re.findall(r"^\t\$\(BIN\)/python -m simulator (history .*) \$\(ARGS\)$", makefile, re.MULTILINE)
+    arguments = [*recipe.replace("$(OUTPUT)", str(tmp_path)).split(), "--days", "5", "--purchases", "60"]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    rows = pq.read_table(tmp_path / "ticket-purchases.parquet", columns=["occurred_at"]).column(0)
+    end, last = datetime(2026, 3, 1, tzinfo=UTC), pc.max(rows).as_py()
+    assert end - timedelta(days=1) < last < end
+    assert "up to 1 March 2026" in PAGE
