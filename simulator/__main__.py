@@ -11,6 +11,7 @@ import typer
 
 from ibook.errors import ConfigurationError, IbookError
 from simulator import commands
+from simulator.options import DataDir
 
 if TYPE_CHECKING:
     from simulator.past import Written
@@ -77,6 +78,7 @@ def history(
     end: Annotated[
         str, typer.Option(help="When it ends, RFC 3339 [default: now, with --days the last midnight UTC].")
     ] = "",
+    data_dir: DataDir = None,
 ) -> None:
     """Write the past of a world: the same messages as realtime, with past event times.
 
@@ -89,6 +91,7 @@ def history(
     options = HistoryOptions(
         seed=seed, hours=hours, days=days, end=parse_end(end) if end else None, purchases=purchases, events=events,
         users=users, fraud_rate=fraud_rate, compress=compress, to=to.value, output=output, truth=truth,
+        data_dir=data_dir,
     )  # fmt: skip
     screen = Screen()
     with told_to_stop() as stopped, screen.run("history", begins=None):

@@ -107,18 +107,13 @@ def realtime(
 
 
 def _play(plan: "Plan", data_dir: Path | None) -> None:
-    from ibook.edges.running_platform import pointed_at_running
     from ibook.errors import IbookError
-    from ibook.settings import load_settings
     from simulator.console import Screen, told_to_stop, verdict_of
     from simulator.judgement import judge, load_thresholds
-    from simulator.plan import check
+    from simulator.plan import check, settings_of_running
     from simulator.runs import carry_out
 
-    settings = load_settings()
-    if data_dir is not None:
-        settings = settings.model_copy(update={"data_dir": data_dir})
-    settings = pointed_at_running(settings.model_copy(update={"data_dir": settings.data_dir.absolute()}))
+    settings = settings_of_running(data_dir)
     thresholds = load_thresholds(plan.thresholds)
     check(plan, settings)
     screen = Screen()

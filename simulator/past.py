@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Literal
 
 from ibook.clock import to_us
 from ibook.errors import ConfigurationError
-from ibook.settings import load_settings
 from simulator.attention import DAY_US
 from simulator.history import History, size_of
 from simulator.mix import Mix
 from simulator.pacing import middles
 from simulator.people import HOUSEHOLD_SIZES
-from simulator.plan import check_apart, check_compress
+from simulator.plan import check_apart, check_compress, check_kafka, settings_of_running
 from simulator.world import World, WorldSize
 
 if TYPE_CHECKING:
@@ -55,6 +54,8 @@ class HistoryOptions:
     to: Target = "parquet"
     output: Path = Path("history")
     truth: Path | None = None
+    data_dir: Path | None = None
+    """Folder of the running platform, where Kafka is the target; None is the environment's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +75,8 @@ def write_history(options: HistoryOptions, go_on: GoOn = lambda *_: True) -> Wri
     """Write a past. The truth goes into the folder `truth` beside the message files, or as JSON lines where asked for.
 
     As soon as `go_on` says no it ends at a message boundary, and what is written is as whole as a shorter past's.
-    Raises ConfigurationError for what can't be or can't be written, BrokerUnavailable when Kafka does not answer.
+    Raises ConfigurationError for what can't be or can't be written, and when Kafka does not answer; BrokerUnavailable
+    when it does not take everything.
     """
     check_apart([("--output", options.output), ("--truth", options.truth)])
     try:
@@ -143,9 +145,9 @@ def _sink(options: HistoryOptions) -> "Sink":
         return ParquetSink(options.output)
     if options.to == "jsonl":
         return JsonLinesSink(options.output)
-    sink = KafkaSink(load_settings())
-    sink.check()
-    return sink
+    settings = settings_of_running(options.data_dir)
+    check_kafka(settings)
+    return KafkaSink(settings)
 
 
 def _write(past: History, options: HistoryOptions, go_on: GoOn) -> Written:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ibook.edges.running_platform import pointed_at_running
 from ibook.errors import BrokerUnavailable, ConfigurationError
-from ibook.settings import Settings
+from ibook.settings import Settings, load_settings
 from simulator.attacks import CAMPAIGNS
 from simulator.options import To
 from simulator.scenarios import SCENARIOS, Scenario, mixed
@@ -103,7 +104,7 @@ def check(plan: Plan, settings: Settings) -> None:
             raise ConfigurationError(f"There is no attack {pattern!r}, only {', '.join(CAMPAIGNS)}.")
     _check_files(plan)
     if plan.to is To.kafka:
-        _check_kafka(settings)
+        check_kafka(settings)
 
 
 def check_compress(compress: float) -> None:
@@ -156,7 +157,8 @@ def _check_folder(folder: Path) -> None:
     check_writable(folder / "begun")
 
 
-def _check_kafka(settings: Settings) -> None:
+def check_kafka(settings: Settings) -> None:
+    """Raises ConfigurationError, which says how to have one, when no broker answers."""
     from simulator.sinks import KafkaSink
 
     try:
@@ -165,3 +167,10 @@ def _check_kafka(settings: Settings) -> None:
         raise ConfigurationError(
             f"{error} Start a platform with `ibook up --detach`, or name a cluster with IBOOK_KAFKA_BOOTSTRAP."
         ) from error
+
+
+def settings_of_running(data_dir: Path | None) -> Settings:
+    """What the environment says, pointed at the platform that runs on this folder; None: on the environment's."""
+    settings = load_settings()
+    folder = (settings.data_dir if data_dir is None else data_dir).absolute()
+    return pointed_at_running(settings.model_copy(update={"data_dir": folder}))

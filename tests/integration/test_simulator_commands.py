@@ -165,6 +165,18 @@ def test_realtime_is_not_judged_unless_figures_are_asked_for(platform_settings: 
     assert "purchases in 3 s" in output and "not measured" not in output
 
 
+def test_a_past_finds_the_platform_of_the_folder_it_is_told(platform_settings: Settings) -> None:
+    with noted(platform_settings) as environment:
+        folder = environment.pop("IBOOK_DATA_DIR")
+        process = start(
+            environment, "simulator", "history", "--to", "kafka", "--data-dir", folder, "--hours", "1",
+            "--purchases", "30",
+        )  # fmt: skip
+        output = finish(process)
+    assert process.returncode == 0, output
+    assert f" with {len(everything(platform_settings, 'ticket-purchases'))} purchases in " in output
+
+
 def only_run(path: Path) -> dict[str, Any]:
     (run,) = json.loads(path.read_bytes())["runs"]
     assert isinstance(run, dict)

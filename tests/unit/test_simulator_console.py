@@ -283,6 +283,14 @@ def test_a_threshold_that_is_not_kept_is_named_and_the_exit_code_says_so(tmp_pat
     assert "failed: normal: load.rate_share is" in result.output and "at least 2 was asked" in result.output
 
 
+def test_a_past_that_finds_no_kafka_says_how_to_have_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("IBOOK_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    said = refused(monkeypatch, capsys, "history", "--hours", "1", "--to", "kafka")
+    assert "answers on 127.0.0.1:1. Start a platform with `ibook up --detach`, or name a cluster" in said
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
