@@ -93,7 +93,7 @@ def realtime(
     truth: o.TruthFile = None, report: o.ReportFile = None, json_file: o.JsonFile = None,
     thresholds: o.ThresholdsFile = None, attack: Attacks = None, data_dir: o.DataDir = None,
 ) -> None:  # fmt: skip
-    """Play an ordinary hour on the running platform, for --duration or until Ctrl-C.
+    """Play ordinary traffic on the running platform for --duration, a minute if left out; Ctrl-C ends it sooner.
 
     It is judged only when a report or its figures are asked for.
     """

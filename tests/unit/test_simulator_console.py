@@ -134,6 +134,13 @@ def test_ibook_simulate_has_the_same_commands() -> None:
         assert theirs.output.splitlines()[2:] == ours.output.splitlines()[2:]  # the first line names the program
 
 
+def test_realtime_says_how_long_it_lasts() -> None:
+    result = CliRunner().invoke(app, ["realtime", "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
+    words = " ".join(result.output.split())
+    assert "for --duration, a minute if left out; Ctrl-C ends it sooner." in words
+    assert "[default: 60.0]" in words
+
+
 def ended(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[str, str]:
     """What a command prints, and what it says of why it ends with exit code 2."""
     monkeypatch.setattr(sys, "argv", ["simulator", *arguments])
