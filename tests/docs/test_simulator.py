@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from simulator.__main__ import app
 from simulator.judgement import load_thresholds
 from simulator.record import write_records
+from simulator.truth import read_truth
 from tests.docs.generated import ROOT
 from tests.docs.snippets import named_blocks
 from tests.simulated_runs import run
@@ -49,3 +50,14 @@ def test_seed_data_ends_at_the_same_time_every_day_so_that_everyone_has_the_same
     end, last = datetime(2026, 3, 1, tzinfo=UTC), pc.max(rows).as_py()
     assert end - timedelta(days=1) < last < end
     assert "up to 1 March 2026" in PAGE
+
+
+def test_an_ordinary_minute_holds_as_much_fraud_as_the_page_says(tmp_path: Path) -> None:
+    [said] = re.findall(r"holds (\d+) to (\d+) frauds of four to six kinds", PAGE)
+    for seed in (0, 2):
+        [command] = re.findall(r"`python -m simulator (run normal .*?) --seed 0 --to jsonl --truth truth.jsonl`", PAGE)
+        files = ["--output", str(tmp_path / "run.jsonl"), "--truth", str(tmp_path / "truth.jsonl")]
+        done = CliRunner().invoke(app, [*command.split(), "--seed", str(seed), "--to", "jsonl", *files])
+        assert done.exit_code == 0, done.output
+        frauds = [one.pattern for one in read_truth(tmp_path / "truth.jsonl")[0].values() if one.is_fraud]
+        assert int(said[0]) <= len(frauds) <= int(said[1]) and 4 <= len(set(frauds)) <= 6
