@@ -50,8 +50,10 @@ class Screen:
                 live.update(Group(bar.get_renderable(), Text(line)), refresh=True)
 
             self._draw = draw
-            yield
-        self._draw = None
+            try:
+                yield
+            finally:
+                self._draw = None
 
     def show(self, stats: Standing, seconds: float) -> None:
         """How a live run of so many seconds goes; it is said once more when the machine falls behind."""

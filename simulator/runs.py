@@ -26,13 +26,15 @@ from simulator.world import World
 
 DRAIN_SECONDS, HURRIED_SECONDS = 15.0, 3.0
 """How long late verdicts are waited for after the load, and after being told to stop."""
+Done = tuple[RunRecord | None, Truth]
+"""What comes of a run."""
 
 
 def carry_out(plan: Plan, settings: Settings, screen: Screen, stopped: Flag) -> tuple[list[RunRecord], list[str]]:
     """Run every scenario; what was begun is finished in order when `stopped` is set, and the rest left out.
 
-    The records of the runs that came to their end, none unless the plan is judged, and a sentence for each that failed:
-    the other scenarios are run all the same.
+    The records of the runs that came to their end, none unless the plan is judged, and a sentence for each run that
+    failed and each truth that can't be written: the other scenarios are run all the same.
     """
     records, failures = [], []
     play = _live if plan.to is To.kafka else _virtual
@@ -40,12 +42,13 @@ def carry_out(plan: Plan, settings: Settings, screen: Screen, stopped: Flag) -> 
         if stopped.is_set():
             break
         try:
-            record = play(plan, scenario, settings, screen, stopped)
+            record, truth = play(plan, scenario, settings, screen, stopped)
         except (IbookError, OSError) as error:
             failures.append(f"The run {scenario.name} failed: {said(error)}")
             continue
         if record is not None:
             records.append(record)
+        failures += _write_truth(plan, scenario, truth)
     return records, failures
 
 
@@ -61,7 +64,7 @@ def _rules(plan: Plan) -> ShopRules:
 
 
 # ------------------------------------------------------------------------------------------------------- live
-def _live(plan: Plan, scenario: Scenario, settings: Settings, screen: Screen, stopped: Flag) -> RunRecord | None:
+def _live(plan: Plan, scenario: Scenario, settings: Settings, screen: Screen, stopped: Flag) -> Done:
     chronicle = Chronicle() if plan.judged else None
     evidence = EvidenceReader(settings) if plan.judged else None
     shop = RealtimeShop(
@@ -76,11 +79,10 @@ def _live(plan: Plan, scenario: Scenario, settings: Settings, screen: Screen, st
         shop.drain(HURRIED_SECONDS if stopped.is_set() else DRAIN_SECONDS)
     if shop.failure is not None:
         raise IbookError(said(shop.failure)) from shop.failure  # its own thread has printed the traceback
-    _write_truth(plan, scenario, shop.truth)
     screen.tell(summary(shop.stats()))
     if chronicle is None or evidence is None:
-        return None
-    return record_of_live(shop, chronicle, evidence, seed=plan.seed, compress=plan.compress)
+        return None, shop.truth
+    return record_of_live(shop, chronicle, evidence, seed=plan.seed, compress=plan.compress), shop.truth
 
 
 @contextmanager
@@ -107,7 +109,7 @@ def _watch(shop: RealtimeShop, seconds: float, screen: Screen, stopped: Flag) ->
 
 
 # ---------------------------------------------------------------------------------------------------- virtual
-def _virtual(plan: Plan, scenario: Scenario, _: Settings, screen: Screen, stopped: Flag) -> RunRecord:
+def _virtual(plan: Plan, scenario: Scenario, _: Settings, screen: Screen, stopped: Flag) -> Done:
     path = plan.output_of(scenario)
     sink: Sink = ParquetSink(path) if plan.to is To.parquet else JsonLinesSink(path)
     chronicle = Chronicle()
@@ -125,12 +127,16 @@ def _virtual(plan: Plan, scenario: Scenario, _: Settings, screen: Screen, stoppe
             shop.run(go_on)
         finally:
             sink.close()
-    _write_truth(plan, scenario, shop.play.simulation.truth)
     screen.tell(virtual_summary(shop, str(path)))
-    return record_of_virtual(shop, chronicle, seed=plan.seed, compress=plan.compress)
+    record = record_of_virtual(shop, chronicle, seed=plan.seed, compress=plan.compress)
+    return record, shop.play.simulation.truth
 
 
-def _write_truth(plan: Plan, scenario: Scenario, truth: Truth) -> None:
+def _write_truth(plan: Plan, scenario: Scenario, truth: Truth) -> list[str]:
     path = plan.truth_of(scenario)
-    if path is not None:
-        truth.write(path)
+    try:
+        if path is not None:
+            truth.write(path)
+    except OSError as error:
+        return [f"{path} can't be written: {error.strerror}."]
+    return []

@@ -114,6 +114,14 @@ def test_after_one_signal_and_an_orderly_end_signals_do_what_they_did_before() -
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+def test_a_bar_goes_away_with_a_run_that_fails() -> None:
+    bar, shown = screen(terminal=True)
+    with pytest.raises(ConfigurationError), bar.run("normal"):
+        raise ConfigurationError("No topic.")
+    bar.show_line("told plainly", 1.0)
+    assert shown.getvalue().endswith("told plainly\n")
+
+
 # ------------------------------------------------------------------------------------------------------ the commands
 def test_every_scenario_is_listed_with_what_it_says_of_itself() -> None:
     result = CliRunner().invoke(app, ["list-scenarios"])
@@ -259,11 +267,11 @@ def test_a_run_that_fails_is_named_and_the_others_are_judged(
     assert error == "simulator: The run flash-sale failed: [Errno 28] No space left on device.\n"
 
 
-@pytest.mark.parametrize("full", ["runs.jsonl", "run.json", "run.html"])
+@pytest.mark.parametrize("full", ["truth.jsonl", "runs.jsonl", "run.json", "run.html"])
 def test_a_file_that_can_no_longer_be_written_is_named_and_the_others_are_written(
     full: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = {"--records": "runs.jsonl", "--json": "run.json", "--report": "run.html"}
+    options = {"--truth": "truth.jsonl", "--records": "runs.jsonl", "--json": "run.json", "--report": "run.html"}
     files = [word for name, file in options.items() for word in (name, str(tmp_path / file))]
     (tmp_path / full).symlink_to("/dev/full")
     printed, error = ended(
