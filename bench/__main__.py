@@ -4,13 +4,15 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ibook.errors import IbookError
-from ibook.settings import load_settings
+from ibook.settings import Settings, load_settings
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -25,20 +27,11 @@ def verdicts(
 ) -> None:
     """Verdict latency and rate on the whole local platform, beside a naive agent in the same run."""
     from bench.verdicts import as_json, measure
-    from infra.local.processes import interrupt_on_signals
 
-    interrupt_on_signals()
-    base = load_settings()
-    # Kafka and Redis of its own, whatever the environment names: a load is nothing to aim at a cluster in use.
-    settings = base.model_copy(update={"data_dir": base.data_dir.absolute() / "bench", "parts": "processes"})
-    typer.echo(conditions())
-    try:
+    with measuring() as (settings, began):
         figures = measure(settings, rates=rate or [1000.0], seconds=seconds, count=count, seed=seed)
-    except KeyboardInterrupt:
-        typer.echo("Stopped before its end; nothing is left running.")
-        raise typer.Exit(130) from None
     if json_file is not None:
-        json_file.write_text(json.dumps(as_json(figures) | {"conditions": conditions()}, indent=2) + "\n")
+        json_file.write_text(json.dumps(as_json(figures) | {"conditions": began}, indent=2) + "\n")
     if figures.missing:
         raise typer.Exit(1)
 
@@ -53,18 +46,9 @@ def features(
 ) -> None:
     """How fast features are folded and pushed, how fresh they are, how soon they are back; beside the usual way."""
     from bench.features import measure, write
-    from infra.local.processes import interrupt_on_signals
 
-    interrupt_on_signals()
-    base = load_settings()
-    settings = base.model_copy(update={"data_dir": base.data_dir.absolute() / "bench", "parts": "processes"})
-    began = conditions()
-    typer.echo(began)
-    try:
+    with measuring() as (settings, began):
         figures = measure(settings, purchases=purchases, states=states, seconds=seconds, seed=seed)
-    except KeyboardInterrupt:
-        typer.echo("Stopped before its end; nothing is left running.")
-        raise typer.Exit(130) from None
     if json_file is not None:
         write(figures, began, json_file)
 
@@ -79,18 +63,9 @@ def simulator(
 ) -> None:
     """How fast a past is written, how punctual the live shop is, and how its memory grows."""
     from bench.simulator import measure, write
-    from infra.local.processes import interrupt_on_signals
 
-    interrupt_on_signals()
-    base = load_settings()
-    settings = base.model_copy(update={"data_dir": base.data_dir.absolute() / "bench", "parts": "processes"})
-    began = conditions()
-    typer.echo(began)
-    try:
+    with measuring() as (settings, began):
         figures = measure(settings, purchases=purchases, rate=rate, seconds=seconds, seed=seed)
-    except KeyboardInterrupt:
-        typer.echo("Stopped before its end; nothing is left running.")
-        raise typer.Exit(130) from None
     if json_file is not None:
         write(figures, began, json_file)
 
@@ -108,6 +83,24 @@ def naive_agent() -> None:
     settings = load_settings()
     prepare_naive(settings)
     faust.Worker(create(settings), loglevel="warn", redirect_stdouts=False, quiet=True).execute_from_commandline()
+
+
+@contextmanager
+def measuring() -> Iterator[tuple[Settings, str]]:
+    """Settings for what is measured, and the conditions, which are printed. Ctrl-C ends it with exit code 130.
+
+    Kafka and Redis are its own, whatever the environment names: a load is nothing to aim at a cluster in use.
+    """
+    from infra.local.processes import interrupt_on_signals
+
+    interrupt_on_signals()
+    base, began = load_settings(), conditions()
+    try:
+        typer.echo(began)
+        yield base.model_copy(update={"data_dir": base.data_dir.absolute() / "bench", "parts": "processes"}), began
+    except KeyboardInterrupt:
+        typer.echo("Stopped before its end; nothing is left running.")
+        raise typer.Exit(130) from None
 
 
 def conditions() -> str:
