@@ -1,6 +1,11 @@
-"""How fast the simulator writes a past, how punctually it plays the shop, and whether its memory stays flat.
+"""How fast the simulator writes a past, how punctually it plays the shop, and how its memory grows.
 
 Each figure stands beside the least that must be done for it, measured in the same run.
+
+A past hands on what is over, so its memory must stay flat. The live shop keeps what its run is judged by, and grows
+with every purchase: when it was sent and what was answered (the scoreboard), what it really was (the truth), and what
+is still to come of it (refunds and disputes). It grows with households that come for the first time, too, until all
+have. Nothing is kept of the messages themselves.
 """
 
 import json
@@ -38,6 +43,8 @@ SAMPLE_MESSAGES = 10_000
 """Memory is looked at every so many messages …"""
 SETTLES = 1 / 3
 """… and the first part of the run is left out, in which the town's households are met for the first time."""
+SAMPLE_SECONDS = 0.5
+"""Memory of the live shop is looked at so often."""
 MESSAGES_PER_PURCHASE = 7.0
 """To begin with; what a warm-up comes to sets the rate of purchases that gives the messages asked for."""
 WARM_UP_SECONDS = 5.0
@@ -67,11 +74,15 @@ class Figures:
     """Share of a core that the process took."""
     realtime_holds: bool = False
     """Whether it kept up all the time."""
+    realtime_memory_mb_per_100k_messages: float | None = None
+    """Slope of the resident memory while the shop is open, without its first third …"""
+    realtime_memory_mb: dict[str, float] = field(default_factory=dict)
+    """… and the memory itself: messages sent so far -> MB."""
     bare_reached_per_s: float = 0.0
     """A loop that does nothing but send one ready-made message at its time …"""
     bare_pacing_error_ms: dict[str, float] = field(default_factory=dict)
     bare_cores: float = 0.0
-    memory_mb_per_100k_messages: float = 0.0
+    memory_mb_per_100k_messages: float | None = None
     """Slope of the resident memory while the past is written, without its first third."""
     memory_mb: dict[str, float] = field(default_factory=dict)
     """Messages made so far -> resident memory."""
@@ -113,21 +124,35 @@ def slope(points: Sequence[tuple[float, float]]) -> float:
     return float(np.polyfit(x - x[0], y, 1)[0])
 
 
+def growth(sizes: Sequence[tuple[float, float]]) -> float | None:
+    """MB more per 100,000 messages, of (messages so far, MB), without the first third; None with less than 3 points.
+
+    >>> growth([(0, 10), (50_000, 90), (100_000, 100), (150_000, 101), (200_000, 102), (250_000, 103)])
+    2.0
+    >>> growth([(0, 10), (50_000, 90)]) is None
+    True
+    """
+    if len(sizes) < 3:
+        return None
+    return round(slope(sizes[int(len(sizes) * SETTLES) :]) * 100_000, 2)
+
+
+def thinned(sizes: Sequence[tuple[float, float]]) -> dict[str, float]:
+    """About ten of the points, to be printed."""
+    return {f"{at:.0f}": round(size, 1) for at, size in sizes[:: max(1, len(sizes) // 10)]}
+
+
 def _history(folder: Path, seed: int, purchases: int, figures: Figures) -> None:
     past, sizes = _past(seed, purchases), list[tuple[float, float]]()
     wall, cpu, n = _written(_looked_at(_with_truth(past, folder), sizes), folder / "history")
     figures.history_messages = n
     figures.history_messages_per_s, figures.history_messages_per_cpu_s = round(n / wall), round(n / cpu)
-    figures.memory_mb = {f"{at:.0f}": round(size, 1) for at, size in sizes[:: max(1, len(sizes) // 10)]}
-    figures.memory_mb_per_100k_messages = round(slope(sizes[int(len(sizes) * SETTLES) :]) * 100_000, 2)
+    figures.memory_mb, figures.memory_mb_per_100k_messages = thinned(sizes), growth(sizes)
     _say(
         f"History of {purchases} purchases in {DAYS:g} days to Parquet, one process: {n} messages, "
         f"{figures.history_messages_per_s}/s, {figures.history_messages_per_cpu_s} per second of processor time."
     )
-    _say(
-        f"Its memory: {figures.memory_mb_per_100k_messages} MB more per 100,000 messages after the first third; "
-        f"MB by messages: {figures.memory_mb}."
-    )
+    _say(f"Its memory: {_grown(figures.memory_mb_per_100k_messages)}; MB by messages: {figures.memory_mb}.")
 
 
 def _looked_at(records: Iterable[Record], sizes: list[tuple[float, float]]) -> Iterator[Record]:
@@ -168,9 +193,9 @@ def _realtime(settings: Settings, rate: float, seconds: float, seed: int, figure
     with local_parts(alone, alone.data_dir, backend="processes") as parts:
         alone = parts.settings(alone)
         kafka_admin.apply_topics(alone)
-        warm, _ = _shop(alone, rate / MESSAGES_PER_PURCHASE, WARM_UP_SECONDS, seed)
+        warm, _, _ = _shop(alone, rate / MESSAGES_PER_PURCHASE, WARM_UP_SECONDS, seed)
         per_purchase = sum(warm.messages.values()) / max(1, warm.purchases)
-        stats, cores = _shop(alone, rate / per_purchase, seconds, seed)
+        stats, cores, sizes = _shop(alone, rate / per_purchase, seconds, seed)
         figures.realtime_asked_per_s, figures.realtime_cores = rate, cores
         figures.realtime_reached_per_s = round(sum(stats.messages.values()) / stats.seconds, 1)
         figures.realtime_purchases_per_s = round(stats.rate_reached, 1)
@@ -181,21 +206,37 @@ def _realtime(settings: Settings, rate: float, seconds: float, seed: int, figure
             f"{'held' if figures.realtime_holds else 'not held'}; late by {_named(stats.pacing_error_ms)}, "
             f"{cores:g} cores."
         )
+        figures.realtime_memory_mb, figures.realtime_memory_mb_per_100k_messages = thinned(sizes), growth(sizes)
+        _say(
+            f"Its memory, with all that a run is judged by: {_grown(figures.realtime_memory_mb_per_100k_messages)}; "
+            f"MB by messages: {figures.realtime_memory_mb}."
+        )
         _bare(alone, rate, seconds, figures)
 
 
-def _shop(settings: Settings, purchases_per_s: float, seconds: float, seed: int) -> tuple[ShopStats, float]:
-    """The shop for a while, and the share of a core it took."""
+def _shop(
+    settings: Settings, purchases_per_s: float, seconds: float, seed: int
+) -> tuple[ShopStats, float, list[tuple[float, float]]]:
+    """The shop for a while, the share of a core it took, and its memory in MB by messages sent."""
     world = World(seed, datetime.now(UTC))
     shop = RealtimeShop(world, settings, purchases_per_s, seed, rules=ALONE, ask_quotes=False)
     shop.start()
     began, cpu = time.perf_counter(), time.process_time()
-    time.sleep(seconds)
+    sizes = _watched(shop, seconds)
     shop.end_load()
     stats = shop.stats()
     cores = (time.process_time() - cpu) / (time.perf_counter() - began)
     shop.stop()
-    return stats, round(cores, 2)
+    return stats, round(cores, 2), sizes
+
+
+def _watched(shop: RealtimeShop, seconds: float) -> list[tuple[float, float]]:
+    """Messages so far and resident memory in MB, again and again for so many seconds."""
+    process, sizes, ends = psutil.Process(), list[tuple[float, float]](), time.perf_counter() + seconds
+    while (left := ends - time.perf_counter()) > 0:
+        time.sleep(min(SAMPLE_SECONDS, left))
+        sizes.append((sum(shop.standing().messages.values()), process.memory_info().rss / 1e6))
+    return sizes
 
 
 def _bare(settings: Settings, rate: float, seconds: float, figures: Figures) -> None:
@@ -224,6 +265,12 @@ def _bare(settings: Settings, rate: float, seconds: float, figures: Figures) -> 
 def write(figures: Figures, conditions: str, path: Path) -> None:
     """Write the figures as JSON; the keys are the fields of `Figures`, and `conditions`."""
     path.write_text(json.dumps(asdict(figures) | {"conditions": conditions}, indent=2) + "\n", encoding="utf-8")
+
+
+def _grown(mb: float | None) -> str:
+    if mb is None:
+        return "too short a run to tell how it grows"
+    return f"{mb:g} MB more per 100,000 messages after the first third"
 
 
 def _named(values: dict[str, float]) -> str:
