@@ -16,7 +16,7 @@ pytestmark = pytest.mark.timeout(420)
 def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], dict[str, object], Path]:
     folder = tmp_path_factory.mktemp("demo")
     report = folder / "demo.json"
-    command = [sys.executable, "-m", "cli.main", "demo", "--seconds", "20", "--rate", "30"]
+    command = [sys.executable, "-m", "cli.main", "demo", "--seconds", "30", "--rate", "30"]
     done = subprocess.run(
         [*command, "--data-dir", str(folder), "--json", str(report)],
         capture_output=True,

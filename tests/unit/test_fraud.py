@@ -98,6 +98,7 @@ def test_a_score_without_its_posture_is_a_mistake(posture: Posture) -> None:
             "account_changed_abroad",
             "challenge",
         ),
+        ({"device_distinct_cards_1h": 3, "device_decline_ratio_1h": 0.5}, "device_three_cards_declined", "challenge"),
         ({"device_login_failures_1h": 3, "device_distinct_users_24h": 2}, "passwords_guessed", "challenge"),
         (
             {"card_distinct_users_24h": 2, "device_first_seen_age_seconds": 90, "account_age_seconds": 86_400},
@@ -270,4 +271,4 @@ def test_a_policy_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
 def test_an_edited_policy_has_another_version_even_under_the_same_number() -> None:
     edited = parse_policy(TEXT.replace("value = 6", "value = 7", 1), "test")
     assert edited.version != POLICY.version
-    assert edited.version.split("+")[0] == POLICY.version.split("+")[0] == "1"
+    assert edited.version.split("+")[0] == POLICY.version.split("+")[0] == "2"
