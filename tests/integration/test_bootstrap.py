@@ -152,7 +152,7 @@ def test_without_kafka_a_release_fails_early_in_one_sentence(past: Path, tmp_pat
     environment = os.environ | {"IBOOK_KAFKA_BOOTSTRAP": nobody(), "IBOOK_DATA_DIR": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-m", "training", "bootstrap", "--history", str(past)],
-        env=environment, capture_output=True, text=True, timeout=90, check=False,
+        env=environment, capture_output=True, text=True, timeout=200, check=False,
     )  # fmt: skip
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
@@ -176,7 +176,7 @@ def test_without_kafka_a_champion_waits_and_closes(tmp_path: Path) -> None:
 def test_a_past_that_teaches_nothing_is_one_sentence(tmp_path: Path, arguments: list[str], sentence: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "training", "bootstrap", "--no-release", *arguments],
-        env=os.environ | {"IBOOK_DATA_DIR": str(tmp_path)}, capture_output=True, text=True, timeout=90, check=False,
+        env=os.environ | {"IBOOK_DATA_DIR": str(tmp_path)}, capture_output=True, text=True, timeout=200, check=False,
     )  # fmt: skip
     assert done.returncode == 2
     assert sentence in done.stderr

@@ -349,7 +349,7 @@ def test_a_command_that_is_stopped_closes_its_files_and_says_so(tmp_path: Path, 
         assert process.stdout is not None
         assert "messages" in process.stdout.readline()  # a line of progress
         process.send_signal(number)
-        printed, error = process.communicate(timeout=60)
+        printed, error = process.communicate(timeout=200)
     finally:
         process.kill()
         process.wait()
