@@ -7,46 +7,33 @@ batch may be on its way while the next is computed.
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import faust
-import numpy as np
 import structlog
 from faust.types import TP, AppT
-from numpy.typing import NDArray
 
 from ibook import metrics
 from ibook.answered import Answered, digest_of
 from ibook.clock import Clock, SystemClock, to_us
 from ibook.codec import decode, encode
-from ibook.edges.champion import Champion, FraudModel
+from ibook.edges.champion import Champion
 from ibook.edges.online_store import OnlineStore
 from ibook.edges.unanswered import Unanswered
-from ibook.entities import ENTITIES, EntityName, EntityUpdate, is_future, source_slot
+from ibook.entities import ENTITIES, EntityName, is_future, source_slot
 from ibook.errors import FeatureUnavailable, InvalidMessage
-from ibook.features import entity_keys, vector_of
-from ibook.fraud import Decision, VerdictPolicy, decide, load_policy, reasons
+from ibook.fraud import VerdictPolicy, load_policy
 from ibook.heartbeat import Heartbeat, offset_of
-from ibook.messages import Posture, PurchaseRequested, ReasonCode, StatePosition
-from ibook.own_purchases import OwnPurchases
+from ibook.messages import PurchaseRequested
 from ibook.settings import Settings
 from ibook.topics import FRAUD_EVIDENCE, FRAUD_VERDICTS, TICKET_PURCHASES
-from ibook.verdicts import (
-    NO_MODEL,
-    Circumstances,
-    Scored,
-    evidence_of,
-    exploration_draw,
-    needs_reasons,
-    unreadable_verdict,
-    verdict_of,
-)
+from ibook.verdicts import evidence_of, unreadable_verdict, verdict_of
 from streams.app import Event, Stream, create_app, or_leave, raw_topic
 from streams.batches import acknowledge, each_batch, is_ours
 from streams.dead_letters import publish_dead_letters
 from streams.feature_reader import FeatureReader, Reading
 from streams.fetching import PROMPT
 from streams.publish import Record, publish_all
+from streams.scoring import Asked, Rejected, Scorer, source_of
 from streams.verdict_knowledge import Knowledge, update_of_purchase
 from streams.verdict_log import (
     DIGEST_HEADER,
@@ -71,24 +58,8 @@ BATCH_LIMIT = 128
 class Sorted:
     """A batch, sorted by what is to be done."""
 
-    purchases: list["Asked"] = field(default_factory=list)
-    rejected: list[tuple[Event, InvalidMessage]] = field(default_factory=list)
-
-
-class Asked(NamedTuple):
-    """A purchase to decide."""
-
-    event: Event
-    purchase: PurchaseRequested
-    update: EntityUpdate
-    """What it says of its entities."""
-    keys: dict[EntityName, str]
-
-    @classmethod
-    def of(cls, event: Event, purchase: PurchaseRequested) -> "Asked":
-        """With what is worked out of it once."""
-        update = update_of_purchase(purchase, event.message.partition, event.message.offset)
-        return cls(event, purchase, update, entity_keys(update.fact))
+    purchases: list[Asked] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
 
 
 @dataclass
@@ -96,7 +67,7 @@ class Answers:
     """Records to publish for a batch, by partition; evidence first."""
 
     events: Sequence[Event]
-    rejected: list[tuple[Event, InvalidMessage]]
+    rejected: list[Rejected]
     evidence: dict[int, list[Record]] = field(default_factory=dict)
     verdicts: dict[int, list[Record]] = field(default_factory=dict)
 
@@ -112,7 +83,7 @@ class Worker:
         self._settings = settings
         self._reader = reader
         self._champion = champion
-        self._policy = policy
+        self._scorer = Scorer(settings, champion, policy, clock)
         self._clock = clock
         self._knowledge = Knowledge()
         self._on_its_way: asyncio.Task[None] | None = None
@@ -207,32 +178,19 @@ class Worker:
         return work
 
     def _decide(self, work: Sorted, reading: Reading | None, batch: Sequence[Event], known: Knowledge) -> Answers:
-        answers = Answers(batch, work.rejected)
-        now = self._clock.now()
-        staleness = reading.staleness_seconds(to_us(now)) if reading else None
-        model = self._champion.model
-        about = Circumstances(
-            posture=self._posture(staleness, model), staleness_seconds=staleness, decided_at=now,
-            model_version=model.version if model else NO_MODEL, policy_version=self._policy.version,
-        )  # fmt: skip
-        for scored in self._score(work, about.posture, model, known):
+        done = self._scorer.decide(work.purchases, reading, known.own)
+        answers = Answers(batch, work.rejected + done.rejected)
+        for scored in done.scored:
             partition = scored.source[1]
             key = scored.purchase.transaction_id.encode()
-            answers.evidence.setdefault(partition, []).append(Record(key, encode(evidence_of(scored, about))))
+            answers.evidence.setdefault(partition, []).append(Record(key, encode(evidence_of(scored, done.about))))
+            verdict = encode(verdict_of(scored, done.about))
             headers = _headers(scored.source, digest_of(scored.purchase))
-            answers.verdicts.setdefault(partition, []).append(Record(key, encode(verdict_of(scored, about)), headers))
-            metrics.VERDICTS.labels(scored.decision.action, about.posture).inc()
-        for event, error in work.rejected:
+            answers.verdicts.setdefault(partition, []).append(Record(key, verdict, headers))
+            metrics.VERDICTS.labels(scored.decision.action, done.about.posture).inc()
+        for event, error in answers.rejected:
             self._answer_unreadable(event, error, answers, known.answered[event.message.partition])
         return answers
-
-    def _posture(self, staleness: float | None, model: FraudModel | None) -> Posture:
-        if staleness is None:
-            return "no_features"
-        metrics.FEATURE_STALENESS.set(staleness)
-        if model is None:
-            return "rules_only"
-        return "stale_features" if staleness > self._settings.stale_after_seconds else "normal"
 
     async def _read(self, purchases: Sequence[Asked], known: Knowledge) -> Reading | None:
         """Bring what is known of the purchases' entities up to date; None when the store does not answer."""
@@ -256,47 +214,6 @@ class Worker:
                 known.own.refresh(entity, key, base, now_us)
         return reading
 
-    def _score(self, work: Sorted, posture: Posture, model: FraudModel | None, known: Knowledge) -> list[Scored]:
-        """Vectors one by one, since each purchase is part of the next one's past; then one score for all."""
-        purchases, rows, states = self._vectors(work, known.own)
-        if not purchases:
-            return []
-        matrix = np.stack(rows)
-        scores: list[float | None] = [None] * len(rows)
-        if model is not None and posture in ("normal", "stale_features"):
-            scores = [float(score) for score in model.score(matrix)]
-        decisions = [
-            decide(score, row, self._policy, posture, exploration_draw(purchase.transaction_id, self._settings.seed))
-            for score, row, (_, purchase, *_) in zip(scores, rows, purchases, strict=True)
-        ]
-        why = _reasons(decisions, matrix, model if scores[0] is not None else None)
-        return [
-            Scored(purchase=purchase, source=_source(event), vector=row, score=score, decision=decision,
-                   reasons=because, states=positions)
-            for (event, purchase, *_), row, score, decision, because, positions
-            in zip(purchases, rows, scores, decisions, why, states, strict=True)
-        ]  # fmt: skip
-
-    def _vectors(
-        self, work: Sorted, own: OwnPurchases
-    ) -> tuple[list[Asked], list[NDArray[np.float32]], list[list[StatePosition]]]:
-        """Purchases, their vectors and what those came from; a purchase that makes our code fail is set aside."""
-        purchases, rows, states = [], [], []
-        for asked in work.purchases:
-            event, purchase, update, keys = asked
-            try:
-                own.remember(update)
-                row = vector_of(purchase, own.compute(keys, to_us(purchase.occurred_at)))
-                positions = own.positions(keys, self._settings.partitions)
-            except Exception as error:  # a bug, and no reason to stop answering everybody else
-                log.exception("a purchase could not be scored", transaction=purchase.transaction_id)
-                work.rejected.append((event, InvalidMessage("unscorable", repr(error))))
-                continue
-            purchases.append(asked)
-            rows.append(row)
-            states.append(positions)
-        return purchases, rows, states
-
     def _answer_unreadable(self, event: Event, error: InvalidMessage, answers: Answers, answered: Answered) -> None:
         """A purchase nobody can read still gets an answer, when its header says which transaction it is."""
         transaction = _transaction_of(event, error)
@@ -304,8 +221,8 @@ class Worker:
         if not transaction or error.reason == "conflict" or not is_new:
             return
         answered.add(transaction, b"", event.message.offset)
-        verdict = unreadable_verdict(transaction, _source(event), self._clock.now())
-        record = Record(transaction.encode(), encode(verdict), _headers(_source(event), b""))
+        verdict = unreadable_verdict(transaction, source_of(event), self._clock.now())
+        record = Record(transaction.encode(), encode(verdict), _headers(source_of(event), b""))
         answers.verdicts.setdefault(event.message.partition, []).append(record)
         metrics.VERDICTS.labels(verdict.action, verdict.posture).inc()
 
@@ -330,10 +247,6 @@ def _leave_out(event: Event, purchase: PurchaseRequested, known: Knowledge) -> N
         metrics.DUPLICATES.inc()
 
 
-def _source(event: Event) -> tuple[str, int, int]:
-    return event.message.topic, event.message.partition, event.message.offset
-
-
 def _transaction_of(event: Event, error: InvalidMessage) -> str:
     """The transaction of a rejected purchase: its own word where that can be read, its header otherwise."""
     if error.reason in ("future", "unscorable"):
@@ -344,19 +257,6 @@ def _transaction_of(event: Event, error: InvalidMessage) -> str:
 
 def _headers(source: tuple[str, int, int], digest: bytes) -> tuple[tuple[str, bytes], ...]:
     return source_header(source[1], source[2]), (DIGEST_HEADER, digest)
-
-
-def _reasons(
-    decisions: Sequence[Decision], matrix: np.ndarray[tuple[int, int], np.dtype[np.float32]], model: FraudModel | None
-) -> list[list[ReasonCode]]:
-    why: list[list[ReasonCode]] = [[] for _ in decisions]
-    wanted = needs_reasons(decisions)
-    if not wanted:
-        return why
-    contributions = model.contributions(matrix[wanted]) if model is not None else [None] * len(wanted)
-    for index, row in zip(wanted, contributions, strict=True):
-        why[index] = reasons(decisions[index].rules, row)
-    return why
 
 
 def create(settings: Settings, clock: Clock | None = None) -> faust.App:

@@ -1,0 +1,148 @@
+"""Purchases and the states of their entities -> vectors, scores, decisions: one score for the whole batch."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from ibook import metrics
+from ibook.clock import Clock, to_us
+from ibook.edges.champion import Champion, FraudModel
+from ibook.entities import EntityName, EntityUpdate
+from ibook.errors import InvalidMessage
+from ibook.features import entity_keys, vector_of
+from ibook.fraud import Decision, VerdictPolicy, decide, reasons
+from ibook.messages import Posture, PurchaseRequested, ReasonCode, StatePosition
+from ibook.own_purchases import OwnPurchases
+from ibook.settings import Settings
+from ibook.verdicts import NO_MODEL, Circumstances, Scored, exploration_draw, needs_reasons
+from streams.app import Event
+from streams.feature_reader import Reading
+from streams.verdict_knowledge import update_of_purchase
+
+log = structlog.get_logger()
+
+Rejected = tuple[Event, InvalidMessage]
+
+
+class Asked(NamedTuple):
+    """A purchase to decide."""
+
+    event: Event
+    purchase: PurchaseRequested
+    update: EntityUpdate
+    """What it says of its entities."""
+    keys: dict[EntityName, str]
+
+    @classmethod
+    def of(cls, event: Event, purchase: PurchaseRequested) -> "Asked":
+        """With what is worked out of it once."""
+        update = update_of_purchase(purchase, event.message.partition, event.message.offset)
+        return cls(event, purchase, update, entity_keys(update.fact))
+
+
+class Batch(NamedTuple):
+    """What became of a batch."""
+
+    about: Circumstances
+    scored: list[Scored]
+    rejected: list[Rejected]
+    """Purchases that made our code fail."""
+
+
+class _Vectors(NamedTuple):
+    """Purchases that could be computed; one row and one list of positions each."""
+
+    purchases: list[Asked]
+    rows: list[NDArray[np.float32]]
+    positions: list[list[StatePosition]]
+    rejected: list[Rejected]
+
+
+class Scorer:
+    """Scores and decides batches with the model and the policy of the moment."""
+
+    def __init__(self, settings: Settings, champion: Champion, policy: VerdictPolicy, clock: Clock) -> None:
+        self._settings = settings
+        self._champion = champion
+        self._policy = policy
+        self._clock = clock
+
+    def decide(self, purchases: Sequence[Asked], reading: Reading | None, own: OwnPurchases) -> Batch:
+        """Decide every purchase from what `own` knows; `reading` None: the store did not answer."""
+        now = self._clock.now()
+        staleness = reading.staleness_seconds(to_us(now)) if reading else None
+        model = self._champion.model
+        about = Circumstances(
+            posture=self._posture(staleness, model), staleness_seconds=staleness, decided_at=now,
+            model_version=model.version if model else NO_MODEL, policy_version=self._policy.version,
+        )  # fmt: skip
+        vectors = self._vectors(purchases, own)
+        return Batch(about, self._scored(vectors, about.posture, model), vectors.rejected)
+
+    def _posture(self, staleness: float | None, model: FraudModel | None) -> Posture:
+        if staleness is None:
+            return "no_features"
+        metrics.FEATURE_STALENESS.set(staleness)
+        if model is None:
+            return "rules_only"
+        return "stale_features" if staleness > self._settings.stale_after_seconds else "normal"
+
+    def _vectors(self, purchases: Sequence[Asked], own: OwnPurchases) -> _Vectors:
+        """One by one, since each purchase is part of the next one's past; one that makes our code fail is set aside."""
+        done = _Vectors([], [], [], [])
+        for asked in purchases:
+            event, purchase, update, keys = asked
+            try:
+                own.remember(update)
+                row = vector_of(purchase, own.compute(keys, to_us(purchase.occurred_at)))
+                positions = own.positions(keys, self._settings.partitions)
+            except Exception as error:  # a bug, and no reason to stop answering everybody else
+                log.exception("a purchase could not be scored", transaction=purchase.transaction_id)
+                done.rejected.append((event, InvalidMessage("unscorable", repr(error))))
+                continue
+            done.purchases.append(asked)
+            done.rows.append(row)
+            done.positions.append(positions)
+        return done
+
+    def _scored(self, vectors: _Vectors, posture: Posture, model: FraudModel | None) -> list[Scored]:
+        """One score for all, and a decision each."""
+        purchases, rows, positions, _ = vectors
+        if not purchases:
+            return []
+        matrix = np.stack(rows)
+        scores: list[float | None] = [None] * len(rows)
+        if model is not None and posture in ("normal", "stale_features"):
+            scores = [float(score) for score in model.score(matrix)]
+        decisions = [
+            decide(score, row, self._policy, posture, exploration_draw(purchase.transaction_id, self._settings.seed))
+            for score, row, (_, purchase, *_) in zip(scores, rows, purchases, strict=True)
+        ]
+        why = _reasons(decisions, matrix, model if scores[0] is not None else None)
+        return [
+            Scored(purchase=purchase, source=source_of(event), vector=row, score=score, decision=decision,
+                   reasons=because, states=states)
+            for (event, purchase, *_), row, score, decision, because, states
+            in zip(purchases, rows, scores, decisions, why, positions, strict=True)
+        ]  # fmt: skip
+
+
+def source_of(event: Event) -> tuple[str, int, int]:
+    """Topic, partition and offset of the purchase."""
+    return event.message.topic, event.message.partition, event.message.offset
+
+
+def _reasons(
+    decisions: Sequence[Decision], matrix: NDArray[np.float32], model: FraudModel | None
+) -> list[list[ReasonCode]]:
+    why: list[list[ReasonCode]] = [[] for _ in decisions]
+    wanted = needs_reasons(decisions)
+    if not wanted:
+        return why
+    contributions = model.contributions(matrix[wanted]) if model is not None else [None] * len(wanted)
+    for index, row in zip(wanted, contributions, strict=True):
+        why[index] = reasons(decisions[index].rules, row)
+    return why
