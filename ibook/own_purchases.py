@@ -12,12 +12,13 @@ import msgspec
 
 from ibook import metrics
 from ibook.declarations import EntityFeatures
-from ibook.entities import EntityName, EntityUpdate, source_of
+from ibook.entities import EntityName, EntityUpdate, source_of, source_slot, update_of
 from ibook.features import BUSY, ENTITY_FEATURES
-from ibook.messages import StatePosition
+from ibook.messages import PurchaseRequested, StatePosition
 from ibook.partitioning import partition_of
 from ibook.running import RunningState
 from ibook.states import WindowState, decode_state
+from ibook.topics import TICKET_PURCHASES
 from ibook.windows import Layout
 
 MAX_KEYS = 50_000
@@ -124,6 +125,11 @@ class OwnPurchases:
         else:
             self._entities.move_to_end((entity, key))
         return known
+
+
+def update_of_purchase(purchase: PurchaseRequested, partition: int, offset: int) -> EntityUpdate:
+    """What a purchase says of its entities, read at this place of `ticket-purchases`."""
+    return update_of(purchase, source_slot(TICKET_PURCHASES.name, partition), offset, 0)
 
 
 def _decoded(base: bytes | None, layout: Layout) -> WindowState:

@@ -17,24 +17,25 @@ from ibook.answered import Answered, digest_of
 from ibook.clock import Clock, SystemClock, to_us
 from ibook.codec import decode, encode
 from ibook.edges.champion import Champion
+from ibook.edges.feature_reader import FeatureReader, Reading
 from ibook.edges.online_store import OnlineStore
+from ibook.edges.scoring import Asked, Scorer
 from ibook.edges.unanswered import Unanswered
 from ibook.entities import ENTITIES, EntityName, is_future, source_slot
 from ibook.errors import FeatureUnavailable, InvalidMessage
 from ibook.fraud import VerdictPolicy, load_policy
 from ibook.heartbeat import Heartbeat, offset_of
 from ibook.messages import PurchaseRequested
+from ibook.own_purchases import update_of_purchase
 from ibook.settings import Settings
 from ibook.topics import FRAUD_EVIDENCE, FRAUD_VERDICTS, TICKET_PURCHASES
 from ibook.verdicts import evidence_of, unreadable_verdict, verdict_of
 from streams.app import Event, Stream, create_app, or_leave, raw_topic
 from streams.batches import acknowledge, each_batch, is_ours
 from streams.dead_letters import publish_dead_letters
-from streams.feature_reader import FeatureReader, Reading
 from streams.fetching import PROMPT
 from streams.publish import Record, publish_all
-from streams.scoring import Asked, Rejected, Scorer, source_of
-from streams.verdict_knowledge import Knowledge, update_of_purchase
+from streams.verdict_knowledge import Knowledge
 from streams.verdict_log import (
     DIGEST_HEADER,
     TRANSACTION_HEADER,
@@ -59,7 +60,7 @@ class Sorted:
     """A batch, sorted by what is to be done."""
 
     purchases: list[Asked] = field(default_factory=list)
-    rejected: list[Rejected] = field(default_factory=list)
+    rejected: list[tuple[Event, InvalidMessage]] = field(default_factory=list)
 
 
 @dataclass
@@ -67,7 +68,7 @@ class Answers:
     """Records to publish for a batch, by partition; evidence first."""
 
     events: Sequence[Event]
-    rejected: list[Rejected]
+    rejected: list[tuple[Event, InvalidMessage]]
     evidence: dict[int, list[Record]] = field(default_factory=dict)
     verdicts: dict[int, list[Record]] = field(default_factory=dict)
 
@@ -174,12 +175,13 @@ class Worker:
                 _leave_out(event, purchase, known)
                 continue
             answered.add(purchase.transaction_id, digest, event.message.offset)
-            work.purchases.append(Asked.of(event, purchase))
+            work.purchases.append(Asked.of(purchase, source_of(event)))
         return work
 
     def _decide(self, work: Sorted, reading: Reading | None, batch: Sequence[Event], known: Knowledge) -> Answers:
         done = self._scorer.decide(work.purchases, reading, known.own)
-        answers = Answers(batch, work.rejected + done.rejected)
+        events = {source_of(event): event for event in batch}
+        answers = Answers(batch, work.rejected + [(events[asked.source], error) for asked, error in done.rejected])
         for scored in done.scored:
             partition = scored.source[1]
             key = scored.purchase.transaction_id.encode()
@@ -236,6 +238,11 @@ class Worker:
         for event in answers.events:
             metrics.VERDICT_SECONDS.observe(max(0.0, now - event.message.timestamp))
         metrics.BATCH_SIZE.observe(len(answers.events))
+
+
+def source_of(event: Event) -> tuple[str, int, int]:
+    """Topic, partition and offset of a purchase."""
+    return event.message.topic, event.message.partition, event.message.offset
 
 
 def _leave_out(event: Event, purchase: PurchaseRequested, known: Knowledge) -> None:

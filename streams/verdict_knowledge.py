@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 
 from ibook.answered import Answered, digest_of
 from ibook.codec import decode
-from ibook.entities import EntityUpdate, is_future, source_slot, update_of
+from ibook.entities import is_future
 from ibook.errors import InvalidMessage
 from ibook.messages import PurchaseRequested
-from ibook.own_purchases import OwnPurchases
-from ibook.topics import TICKET_PURCHASES
+from ibook.own_purchases import OwnPurchases, update_of_purchase
 from streams.verdict_log import Purchased
 
 
@@ -32,8 +31,3 @@ class Knowledge:
             if not is_future(purchase, broker_ms * 1000) and seen.known(purchase.transaction_id, digest) == "new":
                 seen.add(purchase.transaction_id, digest, offset)
                 self.own.remember(update_of_purchase(purchase, partition, offset))
-
-
-def update_of_purchase(purchase: PurchaseRequested, partition: int, offset: int) -> EntityUpdate:
-    """What a purchase says of its entities, read at this place of `ticket-purchases`."""
-    return update_of(purchase, source_slot(TICKET_PURCHASES.name, partition), offset, 0)

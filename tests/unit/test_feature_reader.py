@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from ibook.clock import ManualClock
+from ibook.edges.feature_reader import FeatureReader
 from ibook.entities import EntityName
 from ibook.heartbeat import Heartbeat, encode_heartbeat
-from streams.feature_reader import FeatureReader
 
 KEYS: dict[EntityName, list[str]] = {"card": ["c"], "user": []}
 BEAT = Heartbeat(200, {1: 20}, 5)

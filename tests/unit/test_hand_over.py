@@ -11,11 +11,11 @@ import pytest
 from ibook.answered import Answered
 from ibook.clock import ManualClock
 from ibook.codec import encode
+from ibook.edges.feature_reader import Reading
 from ibook.fraud import load_policy
 from ibook.heartbeat import Heartbeat
 from ibook.settings import Settings
 from streams import purchases_to_verdicts
-from streams.feature_reader import Reading
 from streams.publish import Record
 from streams.purchases_to_verdicts import Worker
 from streams.verdict_log import TRANSACTION_HEADER

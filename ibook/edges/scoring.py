@@ -10,37 +10,37 @@ from numpy.typing import NDArray
 from ibook import metrics
 from ibook.clock import Clock, to_us
 from ibook.edges.champion import Champion, FraudModel
+from ibook.edges.feature_reader import Reading
 from ibook.entities import EntityName, EntityUpdate
 from ibook.errors import InvalidMessage
 from ibook.features import entity_keys, vector_of
 from ibook.fraud import Decision, VerdictPolicy, decide, reasons
 from ibook.messages import Posture, PurchaseRequested, ReasonCode, StatePosition
-from ibook.own_purchases import OwnPurchases
+from ibook.own_purchases import OwnPurchases, update_of_purchase
 from ibook.settings import Settings
 from ibook.verdicts import NO_MODEL, Circumstances, Scored, exploration_draw, needs_reasons
-from streams.app import Event
-from streams.feature_reader import Reading
-from streams.verdict_knowledge import update_of_purchase
 
 log = structlog.get_logger()
-
-Rejected = tuple[Event, InvalidMessage]
 
 
 class Asked(NamedTuple):
     """A purchase to decide."""
 
-    event: Event
+    source: tuple[str, int, int]
+    """Topic, partition and offset of the purchase."""
     purchase: PurchaseRequested
     update: EntityUpdate
     """What it says of its entities."""
     keys: dict[EntityName, str]
 
     @classmethod
-    def of(cls, event: Event, purchase: PurchaseRequested) -> "Asked":
+    def of(cls, purchase: PurchaseRequested, source: tuple[str, int, int]) -> "Asked":
         """With what is worked out of it once."""
-        update = update_of_purchase(purchase, event.message.partition, event.message.offset)
-        return cls(event, purchase, update, entity_keys(update.fact))
+        update = update_of_purchase(purchase, source[1], source[2])
+        return cls(source, purchase, update, entity_keys(update.fact))
+
+
+Rejected = tuple[Asked, InvalidMessage]
 
 
 class Batch(NamedTuple):
@@ -52,7 +52,7 @@ class Batch(NamedTuple):
     """Purchases that made our code fail."""
 
 
-class _Vectors(NamedTuple):
+class Vectors(NamedTuple):
     """Purchases that could be computed; one row and one list of positions each."""
 
     purchases: list[Asked]
@@ -72,6 +72,10 @@ class Scorer:
 
     def decide(self, purchases: Sequence[Asked], reading: Reading | None, own: OwnPurchases) -> Batch:
         """Decide every purchase from what `own` knows; `reading` None: the store did not answer."""
+        return self.decided(self.vectors(purchases, own), reading)
+
+    def decided(self, vectors: Vectors, reading: Reading | None) -> Batch:
+        """Decide what `vectors` gave, of one batch or of several that share a reading."""
         now = self._clock.now()
         staleness = reading.staleness_seconds(to_us(now)) if reading else None
         model = self._champion.model
@@ -79,7 +83,6 @@ class Scorer:
             posture=self._posture(staleness, model), staleness_seconds=staleness, decided_at=now,
             model_version=model.version if model else NO_MODEL, policy_version=self._policy.version,
         )  # fmt: skip
-        vectors = self._vectors(purchases, own)
         return Batch(about, self._scored(vectors, about.posture, model), vectors.rejected)
 
     def _posture(self, staleness: float | None, model: FraudModel | None) -> Posture:
@@ -90,25 +93,25 @@ class Scorer:
             return "rules_only"
         return "stale_features" if staleness > self._settings.stale_after_seconds else "normal"
 
-    def _vectors(self, purchases: Sequence[Asked], own: OwnPurchases) -> _Vectors:
+    def vectors(self, purchases: Sequence[Asked], own: OwnPurchases) -> Vectors:
         """One by one, since each purchase is part of the next one's past; one that makes our code fail is set aside."""
-        done = _Vectors([], [], [], [])
+        done = Vectors([], [], [], [])
         for asked in purchases:
-            event, purchase, update, keys = asked
+            _, purchase, update, keys = asked
             try:
                 own.remember(update)
                 row = vector_of(purchase, own.compute(keys, to_us(purchase.occurred_at)))
                 positions = own.positions(keys, self._settings.partitions)
             except Exception as error:  # a bug, and no reason to stop answering everybody else
                 log.exception("a purchase could not be scored", transaction=purchase.transaction_id)
-                done.rejected.append((event, InvalidMessage("unscorable", repr(error))))
+                done.rejected.append((asked, InvalidMessage("unscorable", repr(error))))
                 continue
             done.purchases.append(asked)
             done.rows.append(row)
             done.positions.append(positions)
         return done
 
-    def _scored(self, vectors: _Vectors, posture: Posture, model: FraudModel | None) -> list[Scored]:
+    def _scored(self, vectors: Vectors, posture: Posture, model: FraudModel | None) -> list[Scored]:
         """One score for all, and a decision each."""
         purchases, rows, positions, _ = vectors
         if not purchases:
@@ -123,16 +126,11 @@ class Scorer:
         ]
         why = _reasons(decisions, matrix, model if scores[0] is not None else None)
         return [
-            Scored(purchase=purchase, source=source_of(event), vector=row, score=score, decision=decision,
+            Scored(purchase=purchase, source=source, vector=row, score=score, decision=decision,
                    reasons=because, states=states)
-            for (event, purchase, *_), row, score, decision, because, states
+            for (source, purchase, *_), row, score, decision, because, states
             in zip(purchases, rows, scores, decisions, why, positions, strict=True)
         ]  # fmt: skip
-
-
-def source_of(event: Event) -> tuple[str, int, int]:
-    """Topic, partition and offset of the purchase."""
-    return event.message.topic, event.message.partition, event.message.offset
 
 
 def _reasons(
