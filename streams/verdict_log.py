@@ -4,14 +4,13 @@ The verdict log is the deduplication state; the purchases between the heartbeat 
 the online store does not have yet.
 """
 
-import time
-from collections.abc import Iterator
 from typing import NamedTuple
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 
 from ibook.answered import MAX_TRANSACTIONS, Answered
 from ibook.edges.kafka import extent
+from ibook.edges.log import SILENT_SECONDS, Stretch, log_reader, offset_at, read
 from ibook.errors import BrokerUnavailable
 from ibook.settings import Settings
 from ibook.topics import FRAUD_VERDICTS, TICKET_PURCHASES
@@ -19,7 +18,6 @@ from ibook.topics import FRAUD_VERDICTS, TICKET_PURCHASES
 LOOK_BACK_MS = 60_000
 REMEMBERED_MS = 24 * 3600 * 1000
 MAX_UNSEEN = 20_000
-TIMEOUT_SECONDS = 10.0
 DIGEST_HEADER = "asked"
 SOURCE_HEADER = "source"
 TRANSACTION_HEADER = "transaction_id"
@@ -40,14 +38,15 @@ def answered_before(settings: Settings, partition: int, broker_ms: int) -> Answe
     before it, or the last `MAX_TRANSACTIONS` verdicts.
     """
     answered = Answered()
-    consumer = _consumer(settings)
+    # What is uncommitted is no matter: the verdict log is ours, and these purchases were read before.
+    consumer = log_reader(settings.kafka_bootstrap, uncommitted=True)
     try:
         topic = FRAUD_VERDICTS.name
-        low, high = extent(consumer, TopicPartition(topic, partition), TIMEOUT_SECONDS)
-        must = _offset_at(consumer, topic, partition, broker_ms - LOOK_BACK_MS, high)
-        day = _offset_at(consumer, topic, partition, broker_ms - REMEMBERED_MS, high)
+        low, high = extent(consumer, TopicPartition(topic, partition), SILENT_SECONDS)
+        must = offset_at(consumer, topic, partition, broker_ms - LOOK_BACK_MS, high)
+        day = offset_at(consumer, topic, partition, broker_ms - REMEMBERED_MS, high)
         start = max(low, min(must, max(day, high - MAX_TRANSACTIONS)))
-        for message in _read(consumer, topic, partition, start, high):
+        for message in read(consumer, [Stretch(topic, partition, start, high)]):
             key = message.key()
             if key is not None:
                 headers = message.headers()
@@ -61,14 +60,14 @@ def answered_before(settings: Settings, partition: int, broker_ms: int) -> Answe
 
 def purchases_before(settings: Settings, partition: int, seen: int, first: int) -> list[Purchased]:
     """Offset, broker time and payload of the purchases after `seen`, which the online store has, and before `first`."""
-    consumer = _consumer(settings)
+    consumer = log_reader(settings.kafka_bootstrap, uncommitted=True)
     try:
         topic = TICKET_PURCHASES.name
-        low, _ = extent(consumer, TopicPartition(topic, partition), TIMEOUT_SECONDS)
+        low, _ = extent(consumer, TopicPartition(topic, partition), SILENT_SECONDS)
         start = max(low, seen + 1, first - MAX_UNSEEN)
         return [
             Purchased(message.offset() or 0, message.timestamp()[1], message.value() or b"")
-            for message in _read(consumer, topic, partition, start, first)
+            for message in read(consumer, [Stretch(topic, partition, start, first)])
         ]
     except KafkaException as error:
         raise BrokerUnavailable(f"purchases of partition {partition} can't be read: {error}") from error
@@ -98,41 +97,3 @@ def _offset(source: bytes) -> int:
 
 def _text(key: bytes | str) -> str:
     return key if isinstance(key, str) else key.decode(errors="replace")
-
-
-def _consumer(settings: Settings) -> Consumer:
-    return Consumer(
-        {
-            "bootstrap.servers": settings.kafka_bootstrap,
-            "group.id": "purchases-to-verdicts-lookup",
-            "enable.auto.commit": False,
-            "auto.offset.reset": "earliest",
-            "enable.partition.eof": False,
-            "isolation.level": "read_uncommitted",  # the verdict log is ours, and the purchases below were read before
-        }
-    )
-
-
-def _offset_at(consumer: Consumer, topic: str, partition: int, broker_ms: int, end: int) -> int:
-    found = consumer.offsets_for_times([TopicPartition(topic, partition, max(0, broker_ms))], timeout=TIMEOUT_SECONDS)
-    return found[0].offset if found[0].offset >= 0 else end
-
-
-def _read(consumer: Consumer, topic: str, partition: int, start: int, end: int) -> Iterator[Message]:
-    """Messages from `start` up to, not including, `end`; raises KafkaException when they do not come."""
-    if start >= end:
-        return
-    consumer.assign([TopicPartition(topic, partition, start)])
-    position = start
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while position < end:
-        # `consume` waits for all 10,000 or its timeout, so the timeout is what a short read costs.
-        for message in consumer.consume(10_000, timeout=0.05):
-            if message.error():
-                raise KafkaException(message.error())
-            deadline = time.monotonic() + TIMEOUT_SECONDS
-            position = (message.offset() or 0) + 1
-            if position <= end:
-                yield message
-        if time.monotonic() > deadline:
-            raise BrokerUnavailable(f"{topic}:{partition} stays silent at offset {position} of {end}.")
