@@ -44,8 +44,8 @@ def publications() -> list[tuple[str, KcatCall]]:
 
 def test_page_has_the_snippets_it_promises() -> None:
     assert set(BLOCKS) == {
-        "publish", "publish.py", "verdict", "verdicts.py", "first_verdicts.py", "dead-letter", "dead-letters", "listing",
-        "prices",
+        "publish", "publish.py", "verdict", "verdicts.py", "first_verdicts.py", "dead-letter", "dead-letters",
+        "listing", "prices",
     }  # fmt: skip
     assert {call.topic for _, call in publications()} == {"ticket-purchases", "event-listings"}
 
