@@ -24,7 +24,7 @@ demo: $(INSTALLED) $(KAFKA)  ## Start everything, let a shop sell for a minute, 
 	$(BIN)/ibook demo $(ARGS)
 
 test: $(INSTALLED) $(KAFKA)  ## Run all tests on a real Kafka and a real Redis
-	$(BIN)/python -m pytest --cov --cov-report=term --durations=15 $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --cov --cov-report=term --durations=15 $(ARGS)
 
 check: $(INSTALLED)  ## Lint, format, types, layers, compose file
 	$(BIN)/ruff check .

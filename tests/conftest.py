@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -64,6 +65,13 @@ def _empty_platform(parts: Parts, wipe: Callable[[Settings], None], data_dir: Pa
 _NO_DOCKER = pytest.StashKey[int]()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """How many tests `-n auto` runs at a time: one where a cluster is shared, since each test empties it."""
+    settings = load_settings()
+    return 1 if settings.kafka_bootstrap or settings.redis_url else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect what needs a Docker engine where none answers; the closing lines say so."""
     needing = [item for item in items if item.get_closest_marker("docker")]
@@ -71,6 +79,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.stash[_NO_DOCKER] = len(needing)
         config.hook.pytest_deselected(items=needing)
         items[:] = [item for item in items if item not in needing]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A process that runs a part of the tests tells the one that reports what was left out."""
+    if told := getattr(session.config, "workeroutput", None):
+        told["no_docker"] = session.config.stash.get(_NO_DOCKER, 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Hear it. Every such process collects all tests."""
+    node.config.stash[_NO_DOCKER] = getattr(node, "workeroutput", {}).get("no_docker", 0)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -13,6 +13,7 @@ from infra.local.processes import Child
 
 START_SECONDS = 60.0
 _STARTED = "Kafka Server started"
+_TAKEN = "Another Kafka already runs on this data folder."
 _JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xms256m", "-Xmx512m")
 _LOG4J = """\
 status = warn
@@ -83,13 +84,17 @@ class LocalKafka:
         """Start the broker without waiting. Raises ConfigurationError."""
         processes.claim_port(self.port, "Kafka")
         java = [str(find_java()), *_JVM, "-cp", f"{kafka_jars()}/*"]
-        with processes.disk_errors(self._folder):
-            properties = self._write_configuration()
-            if not (self._folder / "data" / "meta.properties").exists():
-                self._format(java, properties)
-        java.insert(1, f"-Dlog4j2.configurationFile=file:{self._folder / 'log4j2.properties'}")
-        self._child = processes.start(self.name, [*java, "kafka.Kafka", str(properties)], log=self._log)
+        # Kafka locks its folder too, but only after it has read, and mended, what another one may be writing.
+        with processes.disk_errors(self._folder), processes.locked(self._folder / "lock", _TAKEN) as lock:
+            self._child = self._launch(java, lock)
         return self._child
+
+    def _launch(self, java: list[str], lock: int) -> Child:
+        properties = self._write_configuration()
+        if not (self._folder / "data" / "meta.properties").exists():
+            self._format(java, properties)
+        java.insert(1, f"-Dlog4j2.configurationFile=file:{self._folder / 'log4j2.properties'}")
+        return processes.start(self.name, [*java, "kafka.Kafka", str(properties)], log=self._log, keep=lock)
 
     def ready(self) -> bool:
         """Whether the broker is through with its start and answers a metadata request.
@@ -138,7 +143,7 @@ def broker_answers(bootstrap: str) -> bool:
 _EXPLANATIONS = {
     "No space left on device": "Kafka can't write its data: the disk is full.",
     "Address already in use": "Kafka can't listen on 127.0.0.1:{port}: the port is in use.",
-    "Failed to acquire lock": "Another Kafka already runs on this data folder.",
+    "Failed to acquire lock": _TAKEN,
     "UnsupportedClassVersionError": "Kafka needs a newer Java.",
 }
 

@@ -1,6 +1,7 @@
 """Child processes that keep a log, never outlive us, and are waited for by what they do rather than by sleeping."""
 
 import errno
+import fcntl
 import os
 import secrets
 import signal
@@ -8,8 +9,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,8 +88,28 @@ class Child:
             return []
 
 
-def start(name: str, argv: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None) -> Child:
-    """Start a program, its output appended to `log`. Raises ConfigurationError when the disk is full."""
+@contextmanager
+def locked(path: Path, taken: str) -> Iterator[int]:
+    """Lock a file; a program that is started with `keep` holds the lock for as long as it lives.
+
+    Raises ConfigurationError with the sentence `taken` when another holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigurationError(taken) from None
+        yield file.fileno()
+
+
+def start(
+    name: str, argv: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None, keep: int | None = None
+) -> Child:
+    """Start a program, its output appended to `log`, and have it keep an open file, `keep`.
+
+    Raises ConfigurationError when the disk is full.
+    """
     with disk_errors(log.parent):
         log.parent.mkdir(parents=True, exist_ok=True)
         put_aside(log)
@@ -103,6 +125,7 @@ def start(name: str, argv: Sequence[str], *, log: Path, env: Mapping[str, str] |
                 # Ctrl-C is for us; we end our children in order. No session of their own: Linux would weigh each by
                 # itself (sched_autogroup), and niceness would mean nothing among them.
                 process_group=0,
+                pass_fds=() if keep is None else (keep,),
             )
             return Child(name, log, started.result(), log_start=output.tell())
 

@@ -31,7 +31,7 @@ def test_a_full_buffer_refuses_entries_at_once_and_counts_them(capfd: pytest.Cap
     assert [journal.record(entry(number)) for number in range(5)] == [True, True, True, False, False]
     assert dropped() == before + 2
     assert journal.waiting() == 3
-    assert wait_until(lambda: bool(journal.problem()), timeout_seconds=20)
+    assert wait_until(lambda: bool(journal.problem()), timeout_seconds=150)
     assert "3 quotes wait in memory, which has room for 3" in journal.problem()
     journal.stop()
     assert dropped() == before + 5

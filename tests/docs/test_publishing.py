@@ -92,7 +92,7 @@ def env(platform: Settings) -> dict[str, str]:
 
 def bash(name: str, env: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
     command = ["bash", "-c", BLOCKS[name]]
-    return subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, timeout=240, check=False)
 
 
 def test_the_helper_needs_ten_lines_at_most() -> None:
@@ -107,7 +107,7 @@ def test_python_snippets_publish_a_purchase_and_read_its_verdict(env: dict[str, 
     with ExitStack() as stack:
         reading = [_reading(tmp_path / name, env, output, stack) for name, output in zip(readers, outputs, strict=True)]
         told = subprocess.run(
-            [sys.executable, "publish.py"], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60,
+            [sys.executable, "publish.py"], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=240,
             check=True,
         )  # fmt: skip
         transaction = told.stdout.strip()

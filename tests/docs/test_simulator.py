@@ -27,7 +27,7 @@ def test_the_snippet_judges_records_and_writes_both_reports(tmp_path: Path) -> N
     write_records(tmp_path / "runs.jsonl", (run(), run(missing=1, seed=8)))
     (tmp_path / "judge_a_run.py").write_text(BLOCKS["judge_a_run.py"])
     argv = [sys.executable, "judge_a_run.py"]
-    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=True)
     assert done.stdout.splitlines() == ["failed", "normal: latency.missing is 1, at most 0 was asked"]
     assert json.loads((tmp_path / "run.json").read_text())["verdict"] == "failed"
     assert (tmp_path / "run.html").read_text().startswith("<!DOCTYPE html>")

@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import pytest
 
-pytestmark = pytest.mark.timeout(420)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedP
         [*command, "--data-dir", str(folder), "--json", str(report)],
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=800,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
@@ -78,7 +78,7 @@ def test_parity_can_be_asked_for_again_when_nothing_runs(ran: Ran) -> None:
 def test_an_emptied_store_is_filled_from_the_kept_data_when_nothing_runs(ran: Ran) -> None:
     *_, folder = ran
     command = [sys.executable, "-m", "cli.main", "features", "rebuild", "--data-dir", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.endswith("The online store is whole.\n")
     assert " states from the archive" in done.stdout

@@ -209,7 +209,7 @@ def test_a_second_sink_is_refused_in_one_sentence(settings: Settings) -> None:
         with pytest.raises(ConfigurationError, match="is being written by another process"):
             archive_to_the_end(settings)
         command = [sys.executable, "-m", "streams", "updates-to-archive"]
-        ended = subprocess.run(command, env=environment(settings), capture_output=True, text=True, timeout=60)
+        ended = subprocess.run(command, env=environment(settings), capture_output=True, text=True, timeout=240)
     assert ended.returncode == 2
     assert (
         ended.stderr == f"The archive in {settings.data_dir.absolute()}/archive is being written by another process.\n"

@@ -56,7 +56,7 @@ def champion(first: Outcome, shared_platform_settings: Settings) -> Iterator[Cha
         yield following
 
 
-def until(condition: Callable[[], bool], seconds: float = 15.0) -> bool:
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.02)

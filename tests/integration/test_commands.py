@@ -58,7 +58,7 @@ def test_topics_that_differ_are_listed(
 def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "cli.main", *arguments]
     return subprocess.run(
-        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=60, check=False
+        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=240, check=False
     )
 
 
@@ -74,7 +74,7 @@ def test_a_refusal_is_one_sentence_and_exit_code_2() -> None:
 def test_help_imports_nothing_slow() -> None:
     began = time.monotonic()
     program = "import sys, cli.main; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
-    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=240, check=True)
     assert not {"feast", "xgboost", "mlflow", "evidently", "faust", "pandas", "confluent_kafka"} & set(
         loaded.stdout.split()
     )

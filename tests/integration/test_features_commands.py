@@ -86,7 +86,7 @@ def test_the_command_writes_its_keys_and_ends_well(
 ) -> None:
     out = tmp_path / "parity.json"
     command = [sys.executable, "-m", "cli.main", "features", "parity", "--json", str(out)]
-    done = subprocess.run(command, env=environment(settings), capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, env=environment(settings), capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(out.read_text())
     assert (found["mismatches"], found["updates_missing"], found["updates_extra"]) == (0, 0, 0)
@@ -103,7 +103,7 @@ def test_backfill_gives_what_was_served_of_cards(
         rows.writerows([each.transaction_id, each.card_id, each.user_id, each.occurred_at.isoformat()] for each in sent)
     command = [sys.executable, "-m", "cli.main", "features", "backfill", "--keys", str(keys), "--out", str(out)]
     done = subprocess.run(
-        [*command, "--write-offline"], env=environment(settings), capture_output=True, text=True, timeout=100,
+        [*command, "--write-offline"], env=environment(settings), capture_output=True, text=True, timeout=240,
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

@@ -59,7 +59,7 @@ def test_parts_die_with_the_process_that_started_them(tmp_path: Path) -> None:
         assert {child.name() for child in children} == {"java", "redis-server"}
         launcher.send_signal(signal.SIGKILL)
         launcher.wait()
-        gone, alive = psutil.wait_procs(children, timeout=10)
+        gone, alive = psutil.wait_procs(children, timeout=60)
     assert not alive
     assert len(gone) == 2
 

@@ -259,5 +259,5 @@ assert tables == {name: f"shop.tickets.{name}" for name in ("event_state", "serv
 """
     chosen = {"OFFLINE_STORE": "bigquery", "BIGQUERY_PROJECT": "shop", "BIGQUERY_DATASET": "tickets"}
     environment = {f"IBOOK_{name}": value for name, value in {**chosen, "DATA_DIR": str(tmp_path)}.items()}
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env=os.environ | environment)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=240, env=os.environ | environment)
     assert list(tmp_path.iterdir()) == [], "nothing of DuckDB's is made"

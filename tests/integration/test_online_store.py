@@ -315,7 +315,7 @@ def test_feasts_own_command_registers_the_repository(settings: Settings, tmp_pat
     feast = Path(sys.executable).with_name("feast")
     environment = os.environ | {"IBOOK_DATA_DIR": str(tmp_path), "IBOOK_REDIS_URL": settings.redis_url}
     done = subprocess.run(
-        [feast, "apply"], cwd=repo_folder(), env=environment, capture_output=True, text=True, timeout=100, check=True
+        [feast, "apply"], cwd=repo_folder(), env=environment, capture_output=True, text=True, timeout=240, check=True
     )
     assert (tmp_path / "registry.db").exists()
     said = [

@@ -211,7 +211,7 @@ def pricing(platform_settings: Settings, tmp_path: Path) -> Iterator[tuple[Worke
         workers.stop()
 
 
-def until(condition: Callable[[], bool], what: str, workers: Workers, seconds: float = 60.0) -> None:
+def until(condition: Callable[[], bool], what: str, workers: Workers, seconds: float = 150.0) -> None:
     assert wait_until(condition, timeout_seconds=seconds), f"no {what}\n{workers.logs()}"
 
 

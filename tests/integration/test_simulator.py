@@ -120,7 +120,7 @@ def open_shop(settings: Settings, rate: float = 40.0, **options: object) -> Iter
         shop.stop()
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -318,7 +318,7 @@ def test_sigterm_ends_at_a_message_boundary_with_everything_delivered(
     try:
         wait_for(lambda: len(everything(platform_settings, "ticket-purchases")) > 30)
         process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=30)
+        output, _ = process.communicate(timeout=120)
     finally:
         process.kill()
         process.wait()

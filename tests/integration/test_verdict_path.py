@@ -337,7 +337,7 @@ def test_a_second_worker_of_the_same_name_is_refused(shared_platform_settings: S
         env=environment(shared_platform_settings),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     assert second.returncode == 2
