@@ -14,7 +14,7 @@ KAFKA := .venv/.kafka
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header \
 	--fork-strategy fewest pyproject.toml  # one version for Python 3.11 and 3.12 alike
 
-.PHONY: help demo test check bench seed-data up down logs clean lock setup
+.PHONY: help demo test chaos check bench seed-data up down logs clean lock setup
 
 help:  ## Show this
 	@echo "usage: make TARGET [ARGS=…]"
@@ -25,6 +25,9 @@ demo: $(INSTALLED) $(KAFKA)  ## Start everything, let a shop sell for a minute, 
 
 test: $(INSTALLED) $(KAFKA)  ## Run all tests on a real Kafka and a real Redis
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --cov --cov-report=term --durations=15 $(ARGS)
+
+chaos: $(INSTALLED) $(KAFKA)  ## Kill, freeze, slow and flush everything under load, and count what is lost: a table (25 minutes)
+	$(BIN)/python -m pytest tests/chaos -m chaos --tb=short $(ARGS)
 
 check: $(INSTALLED)  ## Lint, format, types, layers, compose file
 	$(BIN)/ruff check .

@@ -63,6 +63,7 @@ def _empty_platform(parts: Parts, wipe: Callable[[Settings], None], data_dir: Pa
 
 
 _NO_DOCKER = pytest.StashKey[int]()
+_LONG_CHAOS = pytest.StashKey[int]()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -73,12 +74,26 @@ def pytest_xdist_auto_num_workers() -> int | None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect what needs a Docker engine where none answers; the closing lines say so."""
+    """Deselect what needs a Docker engine where none answers, and long chaos unless asked; the closing lines say so."""
     needing = [item for item in items if item.get_closest_marker("docker")]
     if needing and not docker_answers():
         config.stash[_NO_DOCKER] = len(needing)
-        config.hook.pytest_deselected(items=needing)
-        items[:] = [item for item in items if item not in needing]
+        _deselect(config, items, needing)
+    if "chaos" not in str(config.getoption("markexpr")):
+        long = [item for item in items if _is_long_chaos(item)]
+        config.stash[_LONG_CHAOS] = len(long)
+        _deselect(config, items, long)
+
+
+def _deselect(config: pytest.Config, items: list[pytest.Item], which: list[pytest.Item]) -> None:
+    if which:
+        config.hook.pytest_deselected(items=which)
+        items[:] = [item for item in items if item not in which]
+
+
+def _is_long_chaos(item: pytest.Item) -> bool:
+    marked = item.get_closest_marker("chaos")
+    return marked is not None and not marked.kwargs.get("short")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -97,3 +112,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     """Say what was left out."""
     if count := config.stash.get(_NO_DOCKER, 0):
         terminalreporter.write_line(f"No Docker engine answers: {count} Docker-only tests were deselected.")
+    if count := config.stash.get(_LONG_CHAOS, 0):
+        terminalreporter.write_line(f"{count} long chaos scenarios were deselected: `make chaos` runs them all.")

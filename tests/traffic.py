@@ -5,7 +5,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from random import Random
-from threading import Event
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
@@ -55,21 +54,6 @@ def publish(settings: Settings, sent: Iterable[m.PurchaseRequested]) -> None:
         client.produce(TICKET_PURCHASES.name, codec.encode(each), each.card_id.encode())
         client.poll(0)
     assert client.flush(30) == 0
-
-
-def publish_at(
-    settings: Settings, rate: float, stop: Event, *, run: str, seed: int = 0, keys: int = 200
-) -> list[m.PurchaseRequested]:
-    """Publish purchases by `keys` buyers at a steady rate until `stop` is set; what was sent, all of it durable."""
-    rng, client, sent = Random(seed), producer(settings), list[m.PurchaseRequested]()
-    began = time.monotonic()
-    while not stop.wait(max(0.0, began + len(sent) / rate - time.monotonic())):
-        each = purchase(f"{run}-{len(sent)}", key=str(rng.randrange(keys)), amount_minor=rng.randrange(500, 20_000))
-        client.produce(TICKET_PURCHASES.name, codec.encode(each), each.card_id.encode())
-        client.poll(0)
-        sent.append(each)
-    assert client.flush(30) == 0
-    return sent
 
 
 def read_all(settings: Settings, topic: str) -> list[tuple[int, int, bytes | None, bytes | None]]:
@@ -124,8 +108,3 @@ def verdicts(settings: Settings) -> dict[str, list[m.FraudVerdict]]:
 def missing(sent: Sequence[m.PurchaseRequested], answered: dict[str, list[m.FraudVerdict]]) -> list[str]:
     """Transactions without a verdict."""
     return [each.transaction_id for each in sent if each.transaction_id not in answered]
-
-
-def conflicting(answered: dict[str, list[m.FraudVerdict]]) -> list[str]:
-    """Transactions with two verdicts that say different things."""
-    return [name for name, found in answered.items() if len({verdict.action for verdict in found}) > 1]

@@ -31,7 +31,8 @@ from tests.feature_log import (
 )
 from tests.workers import WorkerProcess, log_of, wait_until
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
+chaos = pytest.mark.chaos
 
 _seeds = count(1)
 PATIENCE_SECONDS = 40.0
@@ -137,8 +138,35 @@ def _behind(settings: Settings, store: OnlineStore) -> int | None:
         return None
 
 
-@pytest.mark.parametrize("wiped", [False, True], ids=["warm", "wiped"])
-@pytest.mark.parametrize("how", ["kill", "stop"])
+@pytest.mark.parametrize(
+    ("how", "wiped"),
+    [
+        pytest.param(
+            "kill",
+            False,
+            id="killed",
+            marks=chaos(scenario="feature workers killed with a backlog"),
+        ),
+        pytest.param(
+            "kill",
+            True,
+            id="killed, its tables lost",
+            marks=chaos(scenario="feature workers killed with a backlog, tables lost", short=True),
+        ),
+        pytest.param(
+            "stop",
+            False,
+            id="stopped",
+            marks=chaos(scenario="feature workers stopped with a backlog"),
+        ),
+        pytest.param(
+            "stop",
+            True,
+            id="stopped, its tables lost",
+            marks=chaos(scenario="feature workers stopped with a backlog, tables lost"),
+        ),
+    ],
+)
 def test_a_worker_that_ends_with_a_backlog_loses_and_doubles_nothing(
     settings: Settings, sender: WorkerProcess, folder: WorkerProcess, store: OnlineStore, how: str, wiped: bool
 ) -> None:
@@ -153,6 +181,7 @@ def test_a_worker_that_ends_with_a_backlog_loses_and_doubles_nothing(
     assert_whole(settings, store, folder)
 
 
+@chaos(scenario="feature partitions move")
 def test_partitions_move_between_two_workers_while_traffic_flows(
     settings: Settings, folder: WorkerProcess, second: WorkerProcess, store: OnlineStore
 ) -> None:
@@ -166,6 +195,7 @@ def test_partitions_move_between_two_workers_while_traffic_flows(
     assert_whole(settings, store, second)
 
 
+@chaos(scenario="feature worker frozen, wakes")
 def test_a_frozen_worker_leaves_when_it_wakes_and_undoes_nothing(
     settings: Settings, folder: WorkerProcess, second: WorkerProcess, store: OnlineStore
 ) -> None:
@@ -181,6 +211,7 @@ def test_a_frozen_worker_leaves_when_it_wakes_and_undoes_nothing(
     assert_whole(settings, store)
 
 
+@chaos(scenario="Redis away and back empty, all states", short=True)
 def test_redis_away_and_back_empty_is_made_whole_before_heartbeats_vouch_for_it(
     settings: Settings, folder: WorkerProcess, store: OnlineStore, redis_server: Redises
 ) -> None:
@@ -190,6 +221,7 @@ def test_redis_away_and_back_empty_is_made_whole_before_heartbeats_vouch_for_it(
     assert_whole(settings, store, folder)
 
 
+@chaos(scenario="Redis flushed five times, all states")
 def test_redis_flushed_under_traffic_is_made_whole(
     settings: Settings, folder: WorkerProcess, store: OnlineStore
 ) -> None:
@@ -200,6 +232,7 @@ def test_redis_flushed_under_traffic_is_made_whole(
     assert_whole(settings, store, folder)
 
 
+@chaos(scenario="tables of stopped workers")
 def test_the_tables_of_stopped_workers_are_the_fold_too(
     settings: Settings, folder: WorkerProcess, second: WorkerProcess, store: OnlineStore
 ) -> None:

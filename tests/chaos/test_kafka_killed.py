@@ -23,7 +23,11 @@ from simulator.realtime import RealtimeShop
 from simulator.world import World
 from tests.workers import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.chaos(scenario="Kafka killed three times, all workers"),
+    pytest.mark.timeout(300),
+]
 
 RATE = 50.0
 KILLS = 3
