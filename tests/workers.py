@@ -34,6 +34,8 @@ class WorkerProcess:
 
     def __init__(self, name: str, settings: Settings, **more: str) -> None:
         self.name = name
+        self.arguments = ["streams", name]
+        """What follows `python -m`."""
         self._settings = settings
         self._more = more
         self._process: subprocess.Popen[bytes] | None = None
@@ -46,7 +48,7 @@ class WorkerProcess:
         ready = self._settings.data_dir / f"{self.name}-{self._starts}.ready"
         env = environment(self._settings, IBOOK_READY_FILE=str(ready), **self._more)
         with self.log.open("ab") as log:
-            command = [sys.executable, "-m", "streams", self.name]
+            command = [sys.executable, "-m", *self.arguments]
             self._process = subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT)
         wait_until(lambda: ready.exists() or not self.alive(), START_SECONDS, f"{self.name} to be ready")
         assert self.alive(), self.log.read_text()[-3000:]

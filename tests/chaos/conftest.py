@@ -6,6 +6,7 @@ from collections.abc import Generator
 
 import pytest
 
+from tests.chaos.models import Models, train_two
 from tests.chaos.report import Report, Row
 
 _REPORT = pytest.StashKey[Report]()
@@ -33,6 +34,12 @@ def row(request: pytest.FixtureRequest) -> Row:
 def seed(pytestconfig: pytest.Config) -> str:
     """What all randomness of the run comes from."""
     return pytestconfig.stash[_REPORT].seed
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    """Two models to release."""
+    return train_two(tmp_path_factory.mktemp("chaos-models"))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -1,9 +1,10 @@
 """A platform whose parts can be broken one by one, and which nobody but its own supervisor mends."""
 
-import os
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+
+import psutil
 
 from ibook.edges.kafka_admin import apply_topics
 from ibook.edges.running_platform import run_dir
@@ -33,11 +34,17 @@ class ChaosPlatform:
         return [name for name in self._running.names if name not in (LocalKafka.name, LocalRedis.name)]
 
     def send(self, name: str, number: signal.Signals) -> bool:
-        """Send a signal to a process; False when it is down just now."""
+        """Send a signal to a process and its children (SIGTERM is its own to pass on); False when it is down."""
         pid = self._running.pid(name)
         if pid is None:
             return False
-        os.kill(pid, number)
+        try:
+            process = psutil.Process(pid)
+            children = [] if number == signal.SIGTERM else process.children(recursive=True)
+            for each in (process, *children):
+                each.send_signal(number)
+        except psutil.NoSuchProcess:
+            return False
         return True
 
     def end(self, name: str, how: signal.Signals = signal.SIGKILL) -> None:
@@ -50,7 +57,7 @@ class ChaosPlatform:
     @contextmanager
     def frozen(self, name: str) -> Iterator[None]:
         """A process stands still meanwhile."""
-        assert self.send(name, signal.SIGSTOP), f"{name} is down"
+        wait_until(lambda: self.send(name, signal.SIGSTOP), RESTART_SECONDS, f"{name} to run")
         try:
             yield
         finally:
@@ -64,9 +71,9 @@ class ChaosPlatform:
         """Whether everything runs and is ready."""
         return all(part.state == "ready" for part in self._running.snapshot().parts.values())
 
-    def log(self, name: str) -> str:
-        """The end of a worker's log."""
-        return self._running.log(name).read_text(errors="replace")[-6000:]
+    def log(self, name: str) -> list[str]:
+        """A worker's log."""
+        return self._running.log(name).read_text(errors="replace").splitlines()
 
     def forget_ends(self) -> None:
         """Let the supervisor start at once what ends next: each scenario stands for another night."""

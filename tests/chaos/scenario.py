@@ -14,7 +14,7 @@ from ibook.edges.parity import check_parity
 from ibook.errors import IbookError
 from ibook.settings import Settings
 from ibook.topics import FEATURE_SOURCES, FRAUD_VERDICTS, TICKET_PURCHASES
-from tests.chaos.judge import JUDGED, Findings, expect, judge
+from tests.chaos.judge import JUDGED, Findings, Logs, expect, judge
 from tests.chaos.platform import ChaosPlatform
 from tests.chaos.reader import Commits, Ends, consumer, ends, read_since
 from tests.chaos.report import Row
@@ -41,6 +41,8 @@ class Scenario:
         self.rng = Random(f"{seed}/{run}/faults")
         self.traffic = traffic
         self.began = began
+        self.logs: Logs = {}
+        """What the topics held in the end; filled when the scenario is over."""
         self._client = consumer(self.settings)
 
     def answered(self) -> int:
@@ -91,7 +93,7 @@ def scenario(
             finally:
                 night.close()
         row.lag_seconds = calm(platform)
-    logs = read_since(settings, began)
+    logs = night.logs = read_since(settings, began)
     findings = judge(logs, commits.samples, first_wins=first_wins)
     vanished = sorted(traffic.delivered - expect(logs).answers.keys())
     _fill(row, findings, len(vanished))
@@ -135,7 +137,7 @@ def _behind(platform: ChaosPlatform, store: OnlineStore) -> dict[str, object]:
 
 def _trouble(platform: ChaosPlatform, store: OnlineStore) -> str:
     """What to say when it never came to rest."""
-    logs = "\n".join(f"--- {name}\n{platform.log(name)}" for name in platform.names)
+    logs = "\n".join(line for name in platform.names for line in (f"--- {name}", *platform.log(name)[-40:]))
     return f"nothing to lag, but {_behind(platform, store)}\n{logs}"
 
 
