@@ -53,7 +53,7 @@ def create(settings: Settings) -> faust.App:
             row = vector(purchase, _states(store, purchase))
             assert champion.model is not None
             score = float(champion.model.score(np.stack([row]))[0])
-            decision = decide(score, row, policy, "normal", 0.5)
+            decision = decide(score, row, purchase, policy, "normal", 0.5, purchase.occurred_at)
             verdict = FraudVerdict(
                 message_id=f"naive-{purchase.transaction_id}", occurred_at=purchase.occurred_at,
                 transaction_id=purchase.transaction_id, action=decision.action, score_band=decision.score_band,

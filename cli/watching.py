@@ -75,7 +75,7 @@ class Watcher:
     def _take_evidence(self, evidence: VerdictEvidence) -> None:
         if evidence.action != "approve":
             with self._lock:
-                self._why[evidence.transaction_id] = tuple(reason.code for reason in evidence.reasons)
+                self._why[evidence.transaction_id] = tuple(reason.rule or reason.code for reason in evidence.reasons)
 
 
 def _expected(prices: ArmProbabilities, arm: int) -> tuple[float, float, float]:

@@ -1,27 +1,31 @@
 """Features, score and rules to a decision: pure, and fast enough for every purchase.
 
-Rules come first, the harshest first; then the thresholds over the calibrated score. The harsher of the two stands: a
-rule that asks for a challenge never softens a decline by score.
+An allow-list approves, whatever else was hit. Otherwise the rules count, the harshest first, and the thresholds over
+the calibrated score; the harsher of the two stands: a rule that asks for a challenge never softens a decline by score.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from datetime import datetime
 from hashlib import blake2b
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from ibook.features import FEATURE_NAMES, FEATURES
-from ibook.messages import Action, Posture, ReasonCode
-from ibook.rules import SCORED_POSTURES, Thresholds, VerdictPolicy, load_policy, parse_policy
+from ibook.features import FEATURE_NAMES
+from ibook.messages import Action, Posture, PurchaseRequested, ReasonCode
+from ibook.reason_codes import REASONS, codes_of, codes_of_rules
+from ibook.rules import NAMES, SCORED_POSTURES, CompiledRule, Thresholds, VerdictPolicy, load_policy, parse_policy
 
-__all__ = ["REASONS", "Decision", "VerdictPolicy", "decide", "draw_of", "load_policy", "parse_policy", "reasons"]
+__all__ = [
+    "REASONS", "Decision", "VerdictPolicy", "decide", "decide_all", "draw_of", "load_policy", "parse_policy", "reasons",
+]  # fmt: skip
 
 ScoreBand = Literal["low", "elevated", "high", "highest", "not_scored"]
-MAX_REASONS = 3
 _SEVERITY: dict[Action, int] = {"approve": 0, "review": 1, "challenge": 2, "decline": 3}
-_AMOUNT = FEATURE_NAMES.index("amount_minor")
+_INDEX = {name: index for index, name in enumerate(FEATURE_NAMES)}
+_AMOUNT = _INDEX["amount_minor"]
 
 
 class Decision(Struct, frozen=True, gc=False):
@@ -33,7 +37,7 @@ class Decision(Struct, frozen=True, gc=False):
     threshold: float | None
     """The highest threshold the score reached, or the lowest when it reached none; None without a score."""
     rules: tuple[str, ...]
-    """Ids of the rules that were hit, the harshest first."""
+    """Ids of the rules that were hit, in the order in which they count."""
     propensity: float
     """P(approve) where a would-be decline could be approved at random; 1 everywhere else."""
     explored: bool
@@ -41,44 +45,84 @@ class Decision(Struct, frozen=True, gc=False):
 
 
 def decide(
-    score: float | None, features: NDArray[np.float32], policy: VerdictPolicy, posture: Posture, draw: float
-) -> Decision:
-    """Decide one purchase.
+    score: float | None, features: NDArray[np.float32], purchase: PurchaseRequested, policy: VerdictPolicy,
+    posture: Posture, draw: float, at: datetime,
+) -> Decision:  # fmt: skip
+    """Decide one purchase, as `decide_all` decides many."""
+    return decide_all([score], features[np.newaxis], [purchase], policy, posture, [draw], at)[0]
 
-    `score` is the calibrated P(fraud), None in the postures `rules_only` and `no_features`; `features` has shape
-    ``(len(FEATURE_NAMES),)``; `draw` in [0, 1) is the exploration draw, see `draw_of`.
-    Raises ValueError when score and posture do not belong together.
+
+def decide_all(
+    scores: Sequence[float | None], matrix: NDArray[np.float32], purchases: Sequence[PurchaseRequested],
+    policy: VerdictPolicy, posture: Posture, draws: Sequence[float], at: datetime,
+) -> list[Decision]:  # fmt: skip
+    """Decide a batch of n purchases.
+
+    `scores` are the calibrated P(fraud), None in the postures `rules_only` and `no_features`; `matrix` has shape
+    ``(n, len(FEATURE_NAMES))``; `draws` in [0, 1) are the exploration draws, see `draw_of`; rules that have expired
+    `at` the decision are off. Raises ValueError when scores and posture do not belong together.
     """
-    if (score is None) != (posture not in SCORED_POSTURES):
-        raise ValueError(f"posture {posture} {'needs a score' if score is None else 'has no score'}")
-    values = features.tolist()
-    hit, ruled = _rules_hit(values, policy, posture)
+    for score in scores:
+        if (score is None) != (posture not in SCORED_POSTURES):
+            raise ValueError(f"posture {posture} {'needs a score' if score is None else 'has no score'}")
+    hits = _rules_hit(matrix, purchases, policy, posture, at)
+    amounts = matrix[:, _AMOUNT].tolist()
+    return [
+        _decide(score, amount, hit, policy, posture, draw)
+        for score, amount, hit, draw in zip(scores, amounts, hits, draws, strict=True)
+    ]
+
+
+def _rules_hit(
+    matrix: NDArray[np.float32], purchases: Sequence[PurchaseRequested], policy: VerdictPolicy, posture: Posture,
+    at: datetime,
+) -> list[list[CompiledRule]]:  # fmt: skip
+    """Per purchase the rules whose condition holds, in the order in which they count."""
+    rules = policy.in_force(posture, at)
+    names = frozenset[str]().union(*(rule.condition.names for rule in rules))
+    if len(purchases) == 1:  # plain numbers are several times as fast as arrays of one
+        row = matrix[0].tolist()
+        one: dict[str, Any] = {
+            name: row[_INDEX[name]] if name in _INDEX else getattr(purchases[0], name) for name in names
+        }
+        return [[rule for rule in rules if rule.condition.holds(one)]]
+    columns = {name: _column(name, matrix, purchases) for name in names}
+    hits: list[list[CompiledRule]] = [[] for _ in purchases]
+    for rule in rules:
+        for place in np.flatnonzero(rule.condition.holds(columns)).tolist():
+            hits[place].append(rule)
+    return hits
+
+
+def _column(name: str, matrix: NDArray[np.float32], purchases: Sequence[PurchaseRequested]) -> NDArray[Any]:
+    if NAMES[name] == "number":
+        return matrix[:, _INDEX[name]].astype(np.float64)
+    return np.array([getattr(purchase, name) for purchase in purchases], dtype=object)
+
+
+def _decide(
+    score: float | None,
+    amount: float,
+    hit: Sequence[CompiledRule],
+    policy: VerdictPolicy,
+    posture: Posture,
+    draw: float,
+) -> Decision:
+    rules = tuple(each.rule.id for each in hit)
+    ruled: Action = hit[0].rule.action if hit else "approve"
     if score is None:
-        return Decision(ruled, "not_scored", None, hit, 1.0, False)
+        return Decision(ruled, "not_scored", None, rules, 1.0, False)
     action, threshold = _by_score(score, policy.thresholds[posture])
     band = _band(score, policy.thresholds["normal"])
-    if action == "decline" and not hit and values[_AMOUNT] <= policy.exploration.max_amount_minor:
+    if hit and ruled == "approve":
+        return Decision("approve", band, threshold, rules, 1.0, False)
+    if action == "decline" and not hit and amount <= policy.exploration.max_amount_minor:
         share = policy.exploration.share
         if draw < share:
-            return Decision("approve", band, threshold, hit, share, True)
-        return Decision("decline", band, threshold, hit, share or 1.0, False)
+            return Decision("approve", band, threshold, rules, share, True)
+        return Decision("decline", band, threshold, rules, share or 1.0, False)
     harsher = ruled if _SEVERITY[ruled] > _SEVERITY[action] else action
-    return Decision(harsher, band, threshold, hit, 1.0, False)
-
-
-def _rules_hit(values: Sequence[float], policy: VerdictPolicy, posture: Posture) -> tuple[tuple[str, ...], Action]:
-    """Ids of the rules whose clauses all hold, and the action of the harshest."""
-    hit: list[str] = []
-    action: Action = "approve"
-    for rule in policy.compiled[posture]:
-        for index, compare, value in rule.clauses:
-            if not compare(values[index], value):
-                break
-        else:
-            if not hit:
-                action = rule.action
-            hit.append(rule.id)
-    return tuple(hit), action
+    return Decision(harsher, band, threshold, rules, 1.0, False)
 
 
 def _by_score(score: float, thresholds: Thresholds) -> tuple[Action, float]:
@@ -109,35 +153,10 @@ def draw_of(key: str, seed: int) -> float:
     return (int.from_bytes(digest, "big") >> 11) / 2**53
 
 
-_OF_REQUEST = {
-    "amount_minor": "amount", "n_tickets": "n_tickets", "amount_per_ticket_minor": "amount",
-    "account_age_seconds": "account_age", "country_mismatch": "country_mismatch", "hour_of_day": "hour_of_day",
-    "days_to_event": "days_to_event", "price_over_list": "price_over_list",
-}  # fmt: skip
-REASONS: Mapping[str, str] = {feature.name: feature.why for feature in FEATURES if feature.for_model} | {
-    "amount": "The amount, in all or per ticket, is unlike an honest order's.",
-    "n_tickets": "The number of tickets is unlike an honest order's.",
-    "account_age": "New accounts carry more risk.",
-    "country_mismatch": "Card and address are of different countries.",
-    "hour_of_day": "The hour is unusual.",
-    "days_to_event": "Most fraud is for tonight.",
-    "price_over_list": "The price paid is unlike the list price.",
-}
-"""The catalogue: reason code -> why it counts. A declared feature is its own code, all its windows together."""
-_CODES = tuple(REASONS)
-_CODE_OF = {name: feature.name for feature in FEATURES if feature.for_model for name in feature.names()} | _OF_REQUEST
-_CODE_INDEX = np.array([_CODES.index(_CODE_OF.get(name, name)) for name in FEATURE_NAMES])
+def reasons(rules: Sequence[str], contributions: NDArray[np.float64] | None, policy: VerdictPolicy) -> list[ReasonCode]:
+    """Why a purchase was not approved: the codes of the rules that were hit, then those that weighed most for fraud.
 
-
-def reasons(rules: Sequence[str], contributions: NDArray[np.float64] | None) -> list[ReasonCode]:
-    """Why a purchase was not approved: the rules that were hit, then the three codes that weighed most for fraud.
-
-    `contributions` are log-odds of shape ``(len(FEATURE_NAMES),)``, the features of one code are added up; None
-    without a score. Only codes that speak for fraud are named.
+    `contributions` are log-odds of shape ``(len(FEATURE_NAMES),)``, None without a score.
     """
-    named = [ReasonCode(code=rule, contribution=0.0) for rule in rules]
-    if contributions is None:
-        return named
-    weights = np.bincount(_CODE_INDEX, weights=contributions, minlength=len(_CODES))
-    top = [int(index) for index in np.argsort(-weights, kind="stable")[:MAX_REASONS]]
-    return named + [ReasonCode(code=_CODES[i], contribution=float(weights[i])) for i in top if weights[i] > 0]
+    named = codes_of_rules([(rule, policy.rule(rule).reason) for rule in rules])
+    return named if contributions is None else named + codes_of(contributions)

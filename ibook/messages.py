@@ -238,10 +238,12 @@ class StatePosition(Struct, frozen=True, kw_only=True):
 
 
 class ReasonCode(Struct, frozen=True, kw_only=True):
-    """Why a purchase was not approved: a feature or a rule, and how much it weighed (log-odds; 0 for a rule)."""
+    """Why a purchase was not approved: a code of the catalogue, and how much it weighed (log-odds; 0 for a rule)."""
 
     code: str
     contribution: float
+    rule: str = ""
+    """The rule that names the code; empty when the model does."""
 
 
 class VerdictEvidence(Message, frozen=True, kw_only=True, tag="verdict_evidence.v1"):

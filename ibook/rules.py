@@ -1,38 +1,45 @@
-"""The verdict policy: rules and thresholds as data, read strictly from a TOML file.
+"""The verdict policy: rules and thresholds as data, read strictly from TOML text.
 
-A rule is a list of clauses that must all hold. A clause compares one named feature with a constant; a missing feature
-(NaN) satisfies none. There is no expression to evaluate, so a policy can be checked completely when it is read.
+A rule is a condition over named features and fields of the request (see `ibook.expressions`) with what follows when it
+holds. Everything is checked when the text is read, so a policy that was read can be used.
 """
 
-import operator
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from hashlib import blake2b
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 import msgspec
-import numpy as np
 from msgspec import Meta, Struct
 
 from ibook.errors import ConfigurationError
+from ibook.expression_bounds import holds_on_what_is_known, is_at_least_a_constant
+from ibook.expressions import BadExpressionError, Expression, Kind, parse
 from ibook.features import FEATURE_NAMES, FEATURES, REQUEST_FEATURES
 from ibook.messages import Posture
+from ibook.reason_codes import REASONS
 
-RuleAction = Literal["decline", "challenge", "review"]
-Operator = Literal["lt", "le", "gt", "ge", "eq"]
+RuleAction = Literal["approve", "decline", "challenge", "review"]
+Severity = Literal["critical", "high", "medium", "low"]
 POSTURES: tuple[Posture, ...] = get_args(Posture)
 SCORED_POSTURES: tuple[Posture, ...] = ("normal", "stale_features")
 UNSCORED_POSTURES = tuple(posture for posture in POSTURES if posture not in SCORED_POSTURES)
 
-Compare = Callable[[float, float], bool]
-_OPERATORS: dict[Operator, Compare] = {
-    "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge, "eq": operator.eq,
-}  # fmt: skip
-_SEVERITY: dict[RuleAction, int] = {"decline": 0, "challenge": 1, "review": 2}
-_INDEX = {name: index for index, name in enumerate(FEATURE_NAMES)}
+REQUEST_FIELDS = (
+    "user_id", "card_id", "device_id", "ip", "event_id", "promoter_id", "category", "ticket_type", "currency", "bin",
+    "card_country", "ip_country", "email_domain", "quote_id",
+)  # fmt: skip
+"""Texts of a `PurchaseRequested` that conditions may name; its numbers are among the features."""
+NAMES: Mapping[str, Kind] = {**dict.fromkeys(FEATURE_NAMES, "number"), **dict.fromkeys(REQUEST_FIELDS, "text")}
+"""What a condition may name."""
+
+_ORDER: tuple[RuleAction, ...] = get_args(RuleAction)
+_SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+_FIXED = (*REQUEST_FEATURES, *REQUEST_FIELDS)
 _GROWING = frozenset(
     name for feature in FEATURES if feature.kind in ("count", "sum", "distinct", "max") for name in feature.names()
 )
@@ -41,23 +48,28 @@ _GROWING = frozenset(
 Probability = Annotated[float, Meta(gt=0.0, lt=1.0)]
 
 
-class Clause(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`feature op value`."""
-
-    feature: str
-    op: Operator
-    value: float
-
-
 class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to do when all clauses hold, and why, in a sentence for the people who read the verdict."""
+    """What to do when a condition holds, and why, in a sentence for the people who read the verdict."""
 
     id: Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{0,63}$")]
     why: Annotated[str, Meta(min_length=1)]
     action: RuleAction
-    when: Annotated[list[Clause], Meta(min_length=1)]
+    severity: Severity
+    owner: Annotated[str, Meta(min_length=1, max_length=64)]
+    """Who answers for it."""
+    reason: str
+    """Its code in the catalogue."""
+    when: str
+    expires: date | None = None
+    """The rule is off from this day's beginning on (UTC), by the clock of the decision."""
     postures: Annotated[list[Posture], Meta(min_length=1)] | None = None
     """None: every posture in which its features mean something."""
+    max_amount_minor: Annotated[int, Meta(ge=1)] | None = None
+    """Of an allow-list (`approve`), and of nothing else: a larger purchase is judged like anybody's."""
+
+    def is_off(self, at: datetime) -> bool:
+        """Whether it has expired at an instant."""
+        return self.expires is not None and at.astimezone(UTC).date() >= self.expires
 
 
 class Thresholds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -89,16 +101,18 @@ class _PolicyFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     version: Annotated[str, Meta(min_length=1, max_length=32)]
     thresholds: _ThresholdsOfPostures
     exploration: Exploration
+    lists: dict[str, Annotated[list[str], Meta(min_length=1)]] = {}
+    """Name -> texts, for ``IN name``."""
     rules: list[Rule]
 
 
 @dataclass(frozen=True)
 class CompiledRule:
-    """A rule as the hot path runs it: (index into the vector, comparison, value) per clause."""
+    """A rule as it is run."""
 
-    id: str
-    action: RuleAction
-    clauses: tuple[tuple[int, Compare, float], ...]
+    rule: Rule
+    condition: Expression
+    postures: tuple[Posture, ...]
 
 
 @dataclass(frozen=True)
@@ -112,11 +126,23 @@ class VerdictPolicy:
     exploration: Exploration
     rules: tuple[Rule, ...]
     compiled: Mapping[Posture, tuple[CompiledRule, ...]]
-    """Rules of each posture, the harshest first."""
+    """Rules of each posture, in the order in which they count: allow, block, challenge, review, then by severity."""
+
+    def in_force(self, posture: Posture, at: datetime) -> list[CompiledRule]:
+        """The rules of a posture that have not expired."""
+        return [each for each in self.compiled[posture] if not each.rule.is_off(at)]
+
+    def expired(self, at: datetime) -> list[Rule]:
+        """The rules that are off: somebody should renew them or take them out."""
+        return [rule for rule in self.rules if rule.is_off(at)]
+
+    def rule(self, rule_id: str) -> Rule:
+        """A rule by its id. Raises StopIteration for one it does not have."""
+        return next(rule for rule in self.rules if rule.id == rule_id)
 
     def why(self, rule_id: str) -> str:
         """The sentence of a rule. Raises StopIteration for a rule it does not have."""
-        return next(rule.why for rule in self.rules if rule.id == rule_id)
+        return self.rule(rule_id).why
 
 
 DEFAULT_POLICY_PATH = Path(str(files("ibook") / "policies" / "verdict_policy.toml"))
@@ -139,15 +165,18 @@ def parse_policy(text: str, origin: str) -> VerdictPolicy:
         raise ConfigurationError(f"verdict policy {origin} is not TOML: {error}.") from error
     except msgspec.ValidationError as error:
         raise _refused(origin, *_place_and_fault(str(error))) from error
-    _check(policy_file, origin)
+    _check_stale_is_stricter(policy_file.thresholds, origin)
+    compiled = _compile(policy_file, origin)
     digest = blake2b(text.encode(), digest_size=4).hexdigest()
     return VerdictPolicy(
         version=f"{policy_file.version}+{digest}",
         thresholds={posture: getattr(policy_file.thresholds, posture) for posture in SCORED_POSTURES},
         exploration=policy_file.exploration,
         rules=tuple(policy_file.rules),
-        compiled={posture: _compile(policy_file.rules, posture) for posture in POSTURES},
-    )
+        compiled={
+            posture: tuple(each for each in compiled if posture in each.postures) for posture in POSTURES
+        },
+    )  # fmt: skip
 
 
 def _refused(origin: str, key: str, fault: str) -> ConfigurationError:
@@ -161,63 +190,67 @@ def _place_and_fault(text: str) -> tuple[str, str]:
     return key or "(top level)", fault
 
 
-def _check(policy_file: _PolicyFile, origin: str) -> None:
-    _check_stale_is_stricter(policy_file.thresholds, origin)
-    seen: set[str] = set()
-    for number, rule in enumerate(policy_file.rules):
-        if rule.id in seen:
-            raise _refused(origin, f"rules[{number}].id", f"{rule.id!r} is there twice")
-        seen.add(rule.id)
-        _check_rule(rule, f"rules[{number}]", origin)
-    for posture in UNSCORED_POSTURES:
-        if not any(_catches_large_amounts(rule, posture) for rule in policy_file.rules):
-            raise _refused(origin, "rules", f"posture {posture} needs a rule on a large amount_minor alone")
-
-
 def _check_stale_is_stricter(thresholds: _ThresholdsOfPostures, origin: str) -> None:
     for name in ("review", "challenge", "decline"):
         if getattr(thresholds.stale_features, name) > getattr(thresholds.normal, name):
             raise _refused(origin, f"thresholds.stale_features.{name}", "is laxer than thresholds.normal")
 
 
+def _compile(policy_file: _PolicyFile, origin: str) -> list[CompiledRule]:
+    """The rules, checked, in the order in which they count."""
+    lists = {name: frozenset(texts) for name, texts in policy_file.lists.items()}
+    seen: set[str] = set()
+    compiled = []
+    for number, rule in enumerate(policy_file.rules):
+        key = f"rules[{number}]"
+        if rule.id in seen:
+            raise _refused(origin, f"{key}.id", f"{rule.id!r} is there twice")
+        seen.add(rule.id)
+        _check_rule(rule, key, origin)
+        try:
+            condition = parse(_whole_condition(rule), NAMES, lists)
+        except BadExpressionError as error:
+            raise _refused(origin, f"{key}.when", str(error)) from error
+        compiled.append(CompiledRule(rule, condition, _postures_of(rule, condition, key, origin)))
+    for posture in UNSCORED_POSTURES:
+        if not any(_catches_large_amounts(each, posture) for each in compiled):
+            raise _refused(
+                origin, "rules", f"posture {posture} needs a rule without expiry on a large amount_minor alone"
+            )
+    return sorted(compiled, key=_rank)
+
+
+def _rank(compiled: CompiledRule) -> tuple[int, int]:
+    return _ORDER.index(compiled.rule.action), _SEVERITIES.index(compiled.rule.severity)
+
+
 def _check_rule(rule: Rule, key: str, origin: str) -> None:
-    for number, clause in enumerate(rule.when):
-        place = f"{key}.when[{number}]"
-        if clause.feature not in _INDEX:
-            raise _refused(origin, f"{place}.feature", f"no feature is called {clause.feature!r}")
-        if not np.isfinite(clause.value):
-            raise _refused(origin, f"{place}.value", "is not a finite number")
-        if rule.postures and "no_features" in rule.postures and not _means_something_alone(clause):
-            raise _refused(origin, f"{key}.postures", f"{clause.feature} means nothing in posture no_features")
+    if rule.reason not in REASONS:
+        raise _refused(origin, f"{key}.reason", f"no code of the catalogue is called {rule.reason!r}")
+    allows = rule.action == "approve"
+    if allows and (rule.expires is None or rule.max_amount_minor is None):
+        raise _refused(
+            origin, key, "an allow-list needs expires and max_amount_minor: who steals an account is bounded"
+        )
+    if not allows and rule.max_amount_minor is not None:
+        raise _refused(origin, f"{key}.max_amount_minor", "is for allow-lists alone; name amount_minor in when")
 
 
-def _means_something_alone(clause: Clause) -> bool:
-    """Whether a clause can be trusted when only the worker's own purchases are known.
-
-    What grows with history is then a lower bound, so it can be found too high but not too low.
-    """
-    return clause.feature in REQUEST_FEATURES or (clause.feature in _GROWING and clause.op in ("ge", "gt"))
+def _whole_condition(rule: Rule) -> str:
+    return rule.when if rule.max_amount_minor is None else f"({rule.when}) AND amount_minor <= {rule.max_amount_minor}"
 
 
-def _catches_large_amounts(rule: Rule, posture: Posture) -> bool:
-    clause = rule.when[0]
-    alone = len(rule.when) == 1 and clause.feature == "amount_minor" and clause.op in ("ge", "gt")
-    return alone and posture in _postures_of(rule)
+def _postures_of(rule: Rule, condition: Expression, key: str, origin: str) -> tuple[Posture, ...]:
+    """Where a rule holds. When only the worker's own purchases are known it must not be found in error."""
+    alone = holds_on_what_is_known(condition, fixed=_FIXED, growing=_GROWING)
+    if rule.postures is None:
+        return POSTURES if alone else tuple(posture for posture in POSTURES if posture != "no_features")
+    if "no_features" in rule.postures and not alone:
+        doubtful = ", ".join(sorted(condition.names - set(_FIXED)))
+        raise _refused(origin, f"{key}.postures", f"{doubtful} so compared means nothing in posture no_features")
+    return tuple(rule.postures)
 
 
-def _postures_of(rule: Rule) -> Sequence[Posture]:
-    if rule.postures is not None:
-        return rule.postures
-    alone = all(_means_something_alone(clause) for clause in rule.when)
-    return POSTURES if alone else [posture for posture in POSTURES if posture != "no_features"]
-
-
-def _compile(rules: Sequence[Rule], posture: Posture) -> tuple[CompiledRule, ...]:
-    chosen = [rule for rule in rules if posture in _postures_of(rule)]
-    chosen.sort(key=lambda rule: _SEVERITY[rule.action])
-    return tuple(CompiledRule(rule.id, rule.action, tuple(map(_compile_clause, rule.when))) for rule in chosen)
-
-
-def _compile_clause(clause: Clause) -> tuple[int, Compare, float]:
-    # Features are float32: 0.7 read back is 0.69999999, so the constant takes the same rounding.
-    return _INDEX[clause.feature], _OPERATORS[clause.op], float(np.float32(clause.value))
+def _catches_large_amounts(compiled: CompiledRule, posture: Posture) -> bool:
+    lasts = compiled.rule.expires is None and compiled.rule.action != "approve"
+    return lasts and posture in compiled.postures and is_at_least_a_constant(compiled.condition, "amount_minor")

@@ -14,7 +14,7 @@ from ibook.edges.feature_reader import Reading
 from ibook.entities import EntityName, EntityUpdate
 from ibook.errors import InvalidMessage
 from ibook.features import entity_keys, vector_of
-from ibook.fraud import Decision, VerdictPolicy, decide, reasons
+from ibook.fraud import Decision, VerdictPolicy, decide_all, reasons
 from ibook.messages import Posture, PurchaseRequested, ReasonCode, StatePosition
 from ibook.own_purchases import OwnPurchases, update_of_purchase
 from ibook.settings import Settings
@@ -78,12 +78,12 @@ class Scorer:
         """Decide what `vectors` gave, of one batch or of several that share a reading."""
         now = self._clock.now()
         staleness = reading.staleness_seconds(to_us(now)) if reading else None
-        model = self._champion.model
+        model, policy = self._champion.model, self._policy  # taken once: a batch is decided by one of each
         about = Circumstances(
             posture=self._posture(staleness, model), staleness_seconds=staleness, decided_at=now,
-            model_version=model.version if model else NO_MODEL, policy_version=self._policy.version,
+            model_version=model.version if model else NO_MODEL, policy_version=policy.version,
         )  # fmt: skip
-        return Batch(about, self._scored(vectors, about.posture, model), vectors.rejected)
+        return Batch(about, self._scored(vectors, about, model, policy), vectors.rejected)
 
     def _posture(self, staleness: float | None, model: FraudModel | None) -> Posture:
         if staleness is None:
@@ -111,20 +111,21 @@ class Scorer:
             done.positions.append(positions)
         return done
 
-    def _scored(self, vectors: Vectors, posture: Posture, model: FraudModel | None) -> list[Scored]:
+    def _scored(
+        self, vectors: Vectors, about: Circumstances, model: FraudModel | None, policy: VerdictPolicy
+    ) -> list[Scored]:
         """One score for all, and a decision each."""
         purchases, rows, positions, _ = vectors
         if not purchases:
             return []
         matrix = np.stack(rows)
         scores: list[float | None] = [None] * len(rows)
-        if model is not None and posture in ("normal", "stale_features"):
+        if model is not None and about.posture in ("normal", "stale_features"):
             scores = [float(score) for score in model.score(matrix)]
-        decisions = [
-            decide(score, row, self._policy, posture, exploration_draw(purchase.transaction_id, self._settings.seed))
-            for score, row, (_, purchase, *_) in zip(scores, rows, purchases, strict=True)
-        ]
-        why = _reasons(decisions, matrix, model if scores[0] is not None else None)
+        wanted = [purchase for _, purchase, *_ in purchases]
+        draws = [exploration_draw(purchase.transaction_id, self._settings.seed) for purchase in wanted]
+        decisions = decide_all(scores, matrix, wanted, policy, about.posture, draws, about.decided_at)
+        why = _reasons(decisions, matrix, policy, model if scores[0] is not None else None)
         return [
             Scored(purchase=purchase, source=source, vector=row, score=score, decision=decision,
                    reasons=because, states=states)
@@ -134,7 +135,7 @@ class Scorer:
 
 
 def _reasons(
-    decisions: Sequence[Decision], matrix: NDArray[np.float32], model: FraudModel | None
+    decisions: Sequence[Decision], matrix: NDArray[np.float32], policy: VerdictPolicy, model: FraudModel | None
 ) -> list[list[ReasonCode]]:
     why: list[list[ReasonCode]] = [[] for _ in decisions]
     wanted = needs_reasons(decisions)
@@ -142,5 +143,5 @@ def _reasons(
         return why
     contributions = model.contributions(matrix[wanted]) if model is not None else [None] * len(wanted)
     for index, row in zip(wanted, contributions, strict=True):
-        why[index] = reasons(decisions[index].rules, row)
+        why[index] = reasons(decisions[index].rules, row, policy)
     return why

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ibook.errors import ConfigurationError
 from ibook.features import FEATURE_NAMES, REQUEST_FEATURES
-from ibook.fraud import decide
+from ibook.fraud import decide_all
 from ibook.labels import labels_as_of, settled_as_of, target_of
 from ibook.messages import Action, PurchaseRequested
 from ibook.rules import VerdictPolicy
@@ -96,7 +96,7 @@ def measure(observed: Observed, features: Features, policy: VerdictPolicy, split
     request = request_fields(observed.purchases, features)
     scores = {
         "model": _model_scores(features, split, seed),
-        "rules": rule_scores(features[split.test], policy),
+        "rules": rule_scores(features[split.test], [observed.purchases[place] for place in split.test], policy),
         "request_fields_only": _model_scores(request, split, seed),
     }
     truths = [observed.truth_of(observed.purchases[place]) for place in split.test]
@@ -121,9 +121,13 @@ def _check(split: Split, is_fraud: NDArray[np.bool_]) -> None:
             )
 
 
-def rule_scores(features: Features, policy: VerdictPolicy) -> Scores:
-    """The harshest rule that each row hits, shape ``(n,)``: 0 none, 1 review, 2 challenge, 3 decline."""
-    verdicts = (decide(0.0, row, policy, "normal", 1.0) for row in features)
+def rule_scores(features: Features, purchases: Sequence[PurchaseRequested], policy: VerdictPolicy) -> Scores:
+    """The harshest rule that each row hits, shape ``(n,)``: 0 none, 1 review, 2 challenge, 3 decline.
+
+    What expires is judged by when the last of them was made.
+    """
+    n, last = len(features), purchases[-1].occurred_at
+    verdicts = decide_all([0.0] * n, features, purchases, policy, "normal", [1.0] * n, last)
     return np.array([_HARSHNESS[verdict.action] if verdict.rules else 0 for verdict in verdicts], np.float64)
 
 

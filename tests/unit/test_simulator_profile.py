@@ -299,11 +299,12 @@ def test_abuse_is_neither_fraud_nor_a_false_alarm(shop: Shop) -> None:
     assert after.recall_of_abuse["scalper-ring"] > 0
 
 
-def test_rules_score_by_the_harshest_that_is_hit() -> None:
+def test_rules_score_by_the_harshest_that_is_hit(shop: Shop) -> None:
     features = np.full((3, len(FEATURE_NAMES)), np.nan, np.float32)
     features[1, FEATURE_NAMES.index("card_attempts_1m")] = 6
     features[2, FEATURE_NAMES.index("device_attempts_1m")] = 10
-    assert difficulty.rule_scores(features, load_policy()).tolist() == [0, 3, 2]
+    purchases = [shop.buy(day) for day in (1, 2, 3)]
+    assert difficulty.rule_scores(features, purchases, load_policy()).tolist() == [0, 3, 2]
 
 
 def test_too_few_frauds_are_refused_with_what_to_do(shop: Shop) -> None:
