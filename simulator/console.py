@@ -116,7 +116,10 @@ def summary(stats: ShopStats) -> Iterator[str]:
         yield f"purchase to readable verdict: {_ms(stats.latency_ms, 0)}"
     if stats.pacing_error_ms:
         pace, worst = _ms(stats.pacing_error_ms, 1), stats.worst_lag_seconds * 1000
-        yield f"messages {sum(stats.messages.values())}, sent after they were due: {pace}; at worst {worst:.0f} ms"
+        yield (
+            f"messages {sum(stats.messages.values())}; those of the schedule were late by {pace}; "
+            f"at worst {worst:.0f} ms"
+        )
     if stats.recall is not None:
         precision = "none flagged" if stats.precision is None else f"precision {stats.precision:.2f}"
         yield f"fraud flagged: recall {stats.recall:.2f}, {precision}"
