@@ -69,8 +69,7 @@ _LONG_CHAOS = pytest.StashKey[int]()
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int | None:
     """How many tests `-n logical` runs at a time: one where a cluster is shared, since each test empties it."""
-    settings = load_settings()
-    return 1 if settings.kafka_bootstrap or settings.redis_url else None
+    return 1 if {"kafka_bootstrap", "redis_url"} & load_settings().model_fields_set else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
