@@ -271,12 +271,19 @@ class VerdictEvidence(Message, frozen=True, kw_only=True, tag="verdict_evidence.
     staleness_seconds: float | None
     """Decision time minus the feature workers' heartbeat."""
     model_version: str
+    """Whose score it is."""
     policy_version: str
+    challenger_version: str = ""
+    """The model that scored beside the champion, if there was one."""
+    challenger_score: float | None = None
+    """What it said; None when it failed or was late."""
+    champion_score: float | None = None
+    """What the champion said where the challenger decided."""
 
 
 # ----------------------------------------------------------------------------------------------------- model-releases
-class ModelReleased(Message, frozen=True, kw_only=True, tag="model_released.v1"):
-    """From now on this artefact decides. Topic `model-releases`, key `model`, kept forever: the model's timeline."""
+class Release(Message, frozen=True, kw_only=True):
+    """An artefact is to be run. Topic `model-releases`, key `model`, kept forever: the model's timeline."""
 
     model: Id
     version: Id
@@ -286,6 +293,48 @@ class ModelReleased(Message, frozen=True, kw_only=True, tag="model_released.v1")
     feature_names_hash: str
     released_by: str = ""
     why: str = ""
+    guarded: bool = True
+    """Whether workers take it back by themselves when its guard figures break."""
+
+
+class ModelReleased(Release, frozen=True, kw_only=True, tag="model_released.v1"):
+    """From now on this artefact decides: the champion."""
+
+
+class ChallengerReleased(Release, frozen=True, kw_only=True, tag="challenger_released.v1"):
+    """From now on this artefact scores beside the champion; the challenger before it is withdrawn."""
+
+    share: Share = 0.0
+    """It decides for this share of the cards; 0 is a shadow, which decides for none."""
+
+
+class ReleaseTakenBack(Message, frozen=True, kw_only=True, tag="release_taken_back.v1"):
+    """A release counts no more: what counted before it decides again. Said twice, it changes nothing more."""
+
+    model: Id
+    release_id: Id
+    """The release's `message_id`."""
+    released_by: str = ""
+    """Who took it back; `guard` is a worker that found its figures broken."""
+    why: str = ""
+
+
+ModelReleases = ModelReleased | ChallengerReleased | ReleaseTakenBack
+
+
+class ModelReport(Message, frozen=True, kw_only=True, tag="model_report.v1"):
+    """What one process runs. Topic `model-reports`, key `process`; told at every change and every few seconds."""
+
+    process: Id
+    model: Id
+    champion: str
+    """Version that decides; `none` when there is none."""
+    challenger: str = ""
+    """Version that scores beside it."""
+    releases: int = 0
+    """How many messages of `model-releases` it has taken note of."""
+    refused: str = ""
+    """Why the newest release was not loaded, when it was not."""
 
 
 # -------------------------------------------------------------------------------------------------------- dead-letters

@@ -19,6 +19,7 @@ UNANSWERED = Gauge(
 )
 FEATURE_STALENESS = Gauge("ibook_feature_staleness_seconds", "Decision time minus the feature workers' heartbeat.")
 MODEL_RELEASES = Counter("ibook_model_releases_total", "Model releases read: loaded or refused.", ["outcome"])
+MODELS_TAKEN_BACK = Counter("ibook_models_taken_back_total", "Model releases that the guard of this process took back.")
 DEAD_LETTERS = Counter("ibook_dead_letters_total", "Messages nobody could read.", ["topic", "reason"])
 
 UPDATES_SENT = Counter("ibook_entity_updates_sent_total", "Entity updates sent.", ["entity"])

@@ -90,8 +90,12 @@ PRICE_POLICIES = Topic(
     read_by="serving, policies", compacted=True,
 )  # fmt: skip
 MODEL_RELEASES = Topic(
-    name="model-releases", message=m.ModelReleased, key="model", written_by="training",
-    read_by="verdicts", retention_days=-1, partitions="one",
+    name="model-releases", message=m.ModelReleases, key="model", written_by="training, cli, verdicts (guard)",
+    read_by="verdicts, cli", retention_days=-1, partitions="one",
+)  # fmt: skip
+MODEL_REPORTS = Topic(
+    name="model-reports", message=m.ModelReport, key="process", written_by="verdicts", read_by="cli",
+    retention_days=1, partitions="one",
 )  # fmt: skip
 DEAD_LETTERS = Topic(
     name="dead-letters", message=m.DeadLetter, key="source key", written_by="the owner of the source topic",
@@ -101,7 +105,7 @@ DEAD_LETTERS = Topic(
 TOPICS = (
     TICKET_ACTIVITY, TICKET_PURCHASES, PAYMENT_OUTCOMES, FRAUD_LABELS, EVENT_LISTINGS, EVENT_INVENTORY,
     COMPETITOR_PRICES, ENTITY_UPDATES, FRAUD_EVIDENCE, FRAUD_VERDICTS, QUOTE_JOURNAL, PRICE_REWARDS, PRICE_POLICIES,
-    MODEL_RELEASES, DEAD_LETTERS,
+    MODEL_RELEASES, MODEL_REPORTS, DEAD_LETTERS,
 )  # fmt: skip
 BY_NAME = {topic.name: topic for topic in TOPICS}
 

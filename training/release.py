@@ -1,12 +1,7 @@
 """Says which model decides from now on: a message on `model-releases`."""
 
-from pathlib import Path
-from uuid import uuid4
-
-from ibook.clock import SystemClock
-from ibook.codec import encode
-from ibook.edges.fraud_model import METADATA_FILE, MODEL_FILE, ModelMetadata, load_model, read_json
-from ibook.errors import ConfigurationError, ModelUnavailable
+from ibook.edges.model_store import ModelStore
+from ibook.errors import ConfigurationError
 from ibook.messages import ModelReleased
 from ibook.settings import Settings
 from ibook.topics import MODEL_RELEASES
@@ -26,20 +21,10 @@ def release(settings: Settings, version: str, *, why: str) -> ModelReleased:
     The artefact must lie in the model store and load here. Raises ModelUnavailable, BrokerUnavailable or
     ConfigurationError with one sentence.
     """
-    from ibook.edges.kafka import Outgoing, producer, publish
+    from ibook.edges.releasing import release_of, say
 
-    artefact = Path(settings.model_name) / version / MODEL_FILE
-    path = settings.data_dir / "models" / artefact
-    if not path.exists():
-        raise ModelUnavailable(f"There is no model {version} in {path.parent.parent}.")
-    metadata = read_json(path.with_name(METADATA_FILE), ModelMetadata)
-    load_model(path, metadata.sha256)
-    message = ModelReleased(
-        message_id=uuid4().hex, occurred_at=SystemClock().now(), model=settings.model_name, version=version,
-        artefact=artefact.as_posix(), sha256=metadata.sha256, feature_names_hash=metadata.feature_names_hash,
-        released_by="training", why=why,
-    )  # fmt: skip
-    publish(
-        producer(settings), [Outgoing(topic=MODEL_RELEASES.name, key=message.model.encode(), value=encode(message))]
-    )
+    metadata = ModelStore(settings.data_dir / "models", settings.model_name).metadata(version)
+    message = release_of(metadata, by="training", why=why)
+    assert isinstance(message, ModelReleased)
+    say(settings, message)
     return message

@@ -1,24 +1,27 @@
-"""The fraud model that decides now: follows the releases, loads each beside the running one, and swaps."""
+"""The fraud models that run now: follows the releases, loads each beside the running one, and swaps."""
 
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import structlog
 from confluent_kafka import KafkaException
 
-from ibook.codec import decode
-from ibook.edges.fraud_model import GOLDEN_FILE, METADATA_FILE, FraudModel, load_model
-from ibook.edges.kafka import BroadcastReader, Record
+from ibook.clock import SystemClock
+from ibook.codec import decode, encode
+from ibook.edges.fraud_model import FraudModel, load_model
+from ibook.edges.kafka import BroadcastReader, Outgoing, Record, producer, publish
+from ibook.edges.model_reports import Reporter, process_name
+from ibook.edges.model_store import Looks, ModelStore
 from ibook.errors import IbookError, InvalidMessage, ModelUnavailable
-from ibook.features import FEATURE_NAMES_HASH
-from ibook.messages import ModelReleased
-from ibook.metrics import MODEL_RELEASES
+from ibook.messages import ChallengerReleased, ModelReleases, Release, ReleaseTakenBack
+from ibook.metrics import MODEL_RELEASES, MODELS_TAKEN_BACK
+from ibook.releases import GUARD, is_on_probation, standing, taking_back
 from ibook.settings import Settings
 from ibook.topics import MODEL_RELEASES as RELEASES_TOPIC
 
-__all__ = ["Champion", "FraudModel", "load_model"]
+__all__ = ["Champion", "FraudModel", "Running", "load_model"]
 
 POLL_SECONDS = 0.5
 RETRY_SECONDS = 1.0
@@ -26,78 +29,169 @@ CLOSE_SECONDS = 2.0
 
 log = structlog.get_logger(__name__)
 
-_Looks = tuple[tuple[int, int] | None, ...]
+
+class Loaded(NamedTuple):
+    """A model in memory, and the release that it is there for."""
+
+    model: FraudModel
+    release: Release
+
+
+class Running(NamedTuple):
+    """What a batch is scored with."""
+
+    champion: Loaded | None = None
+    """Decides; None until one was released and proved good."""
+    former: Loaded | None = None
+    """Decided before, and is compared with while the champion is on probation."""
+    challenger: Loaded | None = None
+
+    @property
+    def share(self) -> float:
+        """Of the cards, that the challenger decides for."""
+        release = self.challenger.release if self.challenger else None
+        return release.share if isinstance(release, ChallengerReleased) else 0.0
 
 
 class Champion:
-    """The model that decides now. `follow` keeps it current from `model-releases`; also a context manager."""
+    """The models that run now. `follow` keeps them current from `model-releases`; also a context manager."""
 
     def __init__(self, models_dir: Path, model_name: str) -> None:
-        self._models_dir = models_dir.resolve()
-        self._model_name = model_name
-        self._model: FraudModel | None = None
+        self._store = ModelStore(models_dir, model_name)
+        self._log: list[ModelReleases] = []
+        self._running = Running()
+        self._swapping = threading.Lock()
+        self._taken_back: dict[str, ReleaseTakenBack] = {}
+        """By the guard of this process: what it says to the others, by message id of the release."""
+        self._untold: list[ReleaseTakenBack] = []
+        self._unusable: dict[str, Looks | None] = {}
+        """Releases that could not be loaded, by message id, and how their artefacts looked then."""
         self._stop = threading.Event()
         self._caught_up = threading.Event()
         self._thread: threading.Thread | None = None
-        self._awaited: tuple[ModelReleased, _Looks] | None = None
-        """A release newer than the model, and how its artefact looked when it could not be loaded."""
         self.refused = 0
         """Releases that were not loaded when they came; the model before them goes on."""
         self.last_refusal = ""
         """Why, in a sentence."""
 
     @classmethod
-    def follow(cls, settings: Settings) -> Self:
-        """A champion that reads the releases in a thread of its own, from the first one on."""
+    def follow(cls, settings: Settings, name: str = "process") -> Self:
+        """A champion that reads the releases in a thread of its own, and reports what runs under this name."""
         champion = cls(settings.data_dir / "models", settings.model_name)
-        champion._thread = threading.Thread(target=champion._run, args=(settings,), name="model-releases", daemon=True)
+        champion._thread = threading.Thread(
+            target=champion._run, args=(settings, process_name(name)), name="model-releases", daemon=True
+        )
         champion._thread.start()
         return champion
 
     @property
+    def running(self) -> Running:
+        """All models that run. Take it once per batch."""
+        return self._running
+
+    @property
     def model(self) -> FraudModel | None:
-        """The current model; None until one was released and proved good. Take it once per batch."""
-        return self._model
+        """The model that decides; None until one was released and proved good. Take it once per batch."""
+        champion = self._running.champion
+        return champion.model if champion else None
 
     def wait(self, timeout_seconds: float) -> bool:
         """Wait until the releases that were there at start have been tried. False when Kafka was away that long."""
         return self._caught_up.wait(timeout_seconds)
 
-    def apply(self, releases: Sequence[ModelReleased]) -> None:
-        """Take the newest release that can be loaded; the bad ones after it are refused and counted.
+    # ----------------------------------------------------------------------------------------------------- following
+    def apply(self, releases: Sequence[ModelReleases]) -> None:
+        """Take note of releases, and run the newest that can be loaded; the bad ones after it are refused and counted.
 
-        When the newest one's artefact is not there, or not whole, `try_again` takes it later.
+        When a bad one's artefact is not there, or not whole, `try_again` takes it later.
         """
-        awaited: tuple[ModelReleased, _Looks] | None = None
-        for release in reversed(releases):
-            if release.model != self._model_name:
-                continue
-            looks = self._looks(release)  # before it is read: what is written meanwhile counts as a change
-            if self._is_current(release) or self._loaded(release):
-                self._awaited = awaited
-                return
-            if awaited is None and looks is not None:
-                awaited = release, looks
-        self._awaited = awaited or self._awaited
+        known = {each.message_id for each in self._log}
+        self._log += [each for each in releases if each.model == self._store.model and each.message_id not in known]
+        self.try_again()
 
     def try_again(self) -> None:
-        """Load the newest release if its artefact has changed since it could not be loaded: it may come late."""
-        if self._awaited is None:
-            return
-        release, before = self._awaited
-        looks = self._looks(release)
-        if looks == before:
-            return
-        self._awaited = (release, looks) if looks is not None else None
-        try:
-            self._take(release)
-        except ModelUnavailable as error:
-            log.warning("model_still_unusable", version=release.version, why=str(error))
-        else:
-            self._awaited = None
+        """Run what counts now; a release whose artefact has changed since it could not be loaded is tried again."""
+        found = standing(self._log, self._taken_back)
+        champion = next((loaded for each in found.champions if (loaded := self._loaded(each))), None)
+        challenger = self._loaded(found.challenger) if found.challenger and champion else None
+        if champion and challenger and challenger.model.sha256 == champion.model.sha256:
+            challenger = None
+        self._swap(champion, challenger)
 
+    def _loaded(self, release: Release) -> Loaded | None:
+        """A release's model: one that runs, or loaded from the store; None when it can't be had."""
+        for there in self._running:
+            if there and (there.model.version, there.model.sha256) == (release.version, release.sha256):
+                return Loaded(there.model, release)
+        looks = self._store.looks(release)  # before it is read: what is written meanwhile counts as a change
+        is_news = release.message_id not in self._unusable
+        if not is_news and self._unusable[release.message_id] == looks:
+            return None
+        try:
+            model = self._store.load(release)
+        except Exception as error:  # whatever it is, an older release may be good
+            why = str(error) if isinstance(error, ModelUnavailable) else repr(error)
+            self._unusable[release.message_id] = looks
+            self._refuse(release.version, why, is_news=is_news)
+            return None
+        self._unusable.pop(release.message_id, None)
+        MODEL_RELEASES.labels("loaded").inc()
+        log.info("model_loaded", model=release.model, version=release.version, why=release.why)
+        return Loaded(model, release)
+
+    def _swap(self, champion: Loaded | None, challenger: Loaded | None) -> None:
+        with self._swapping:
+            old = self._running
+            if any(each and each.release.message_id in self._taken_back for each in (champion, challenger)):
+                return  # by the guard, while this was worked out: it comes round again
+            self._running = Running(champion, self._former(old, champion), challenger)
+
+    def _former(self, old: Running, champion: Loaded | None) -> Loaded | None:
+        """Whom a new champion is compared with: the one that decided until now, unless that one was taken back."""
+        if champion is None or old.champion is None:
+            return None
+        if champion.model is old.champion.model:
+            return old.former
+        still_counts = old.champion.release in standing(self._log, self._taken_back).champions
+        proves_itself = is_on_probation(self._log, champion.release)
+        return old.champion if still_counts and proves_itself else None
+
+    def _refuse(self, version: str, why: str, *, is_news: bool = True) -> None:
+        if not is_news:
+            log.warning("model_still_unusable", version=version, why=why)
+            return
+        self.refused += 1
+        self.last_refusal = why
+        MODEL_RELEASES.labels("refused").inc()
+        log.error("model_refused", version=version, why=why, goes_on=self.model.version if self.model else "none")
+
+    # ------------------------------------------------------------------------------------------------------ the guard
+    def confirm(self, release_id: str) -> None:
+        """A champion has proved itself: it is compared with its predecessor no longer."""
+        with self._swapping:
+            running = self._running
+            if running.champion and running.champion.release.message_id == release_id:
+                self._running = running._replace(former=None)
+
+    def take_back(self, release: Release, why: str) -> None:
+        """Stop running a release at once, and let every other process know of it soon."""
+        with self._swapping:
+            if release.message_id in self._taken_back:
+                return
+            running = self._running
+            message = taking_back(release, GUARD, why, SystemClock().now())
+            self._taken_back[release.message_id] = message
+            self._untold.append(message)
+            if running.champion and running.champion.release == release:
+                self._running = Running(running.former, None, running.challenger)
+            elif running.challenger and running.challenger.release == release:
+                self._running = running._replace(challenger=None)
+        MODELS_TAKEN_BACK.inc()
+        log.error("model_taken_back", version=release.version, why=why)
+
+    # ----------------------------------------------------------------------------------------------------- the thread
     def close(self) -> None:
-        """Stop following. The model stays; a thread that waits for an absent Kafka is left to end by itself."""
+        """Stop following. The models stay; a thread that waits for an absent Kafka is left to end by itself."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join(CLOSE_SECONDS)
@@ -110,64 +204,12 @@ class Champion:
         """Close it."""
         self.close()
 
-    def _is_current(self, release: ModelReleased) -> bool:
-        current = self._model
-        return current is not None and (current.version, current.sha256) == (release.version, release.sha256)
-
-    def _loaded(self, release: ModelReleased) -> bool:
-        try:
-            self._take(release)
-        except ModelUnavailable as error:
-            self._refuse(release.version, str(error))
-            return False
-        except Exception as error:  # whatever it is, an older release may be good
-            log.exception("a model could not be loaded", version=release.version)
-            self._refuse(release.version, repr(error))
-            return False
-        return True
-
-    def _take(self, release: ModelReleased) -> None:
-        """Load a release, prove it, let it decide. Raises ModelUnavailable."""
-        path = self._artefact(release)
-        model = load_model(path, release.sha256)
-        if model.version != release.version:
-            raise ModelUnavailable(f"Artefact {release.artefact} is version {model.version}, not {release.version}.")
-        self._model = model
-        MODEL_RELEASES.labels("loaded").inc()
-        log.info("model_loaded", model=release.model, version=release.version, why=release.why)
-
-    def _artefact(self, release: ModelReleased) -> Path:
-        """Where its model lies. Raises ModelUnavailable for a release that no artefact can make good."""
-        if release.feature_names_hash != FEATURE_NAMES_HASH:
-            trained_on = release.feature_names_hash
-            raise ModelUnavailable(
-                f"Release {release.version} needs features {trained_on}, these are {FEATURE_NAMES_HASH}."
-            )
-        path = (self._models_dir / release.artefact).resolve()
-        if not path.is_relative_to(self._models_dir):
-            raise ModelUnavailable(f"Artefact {release.artefact} lies outside the model store {self._models_dir}.")
-        return path
-
-    def _looks(self, release: ModelReleased) -> _Looks | None:
-        """Size and time of each file of its artefact; None for a release that no artefact can make good."""
-        try:
-            path = self._artefact(release)
-        except ModelUnavailable:
-            return None
-        return tuple(_look(path.with_name(name)) for name in (path.name, METADATA_FILE, GOLDEN_FILE))
-
-    def _refuse(self, version: str, why: str) -> None:
-        self.refused += 1
-        self.last_refusal = why
-        MODEL_RELEASES.labels("refused").inc()
-        log.error("model_refused", version=version, why=why, goes_on=self._model.version if self._model else "none")
-
-    def _run(self, settings: Settings) -> None:
+    def _run(self, settings: Settings, process: str) -> None:
         while not self._stop.is_set():
             try:
                 import xgboost  # noqa: F401  # seconds of work, better before the first purchase than beside it
 
-                self._read_releases(settings)
+                self._read_releases(settings, process)
             except (IbookError, KafkaException) as error:
                 log.warning("model_releases_unreadable", why=str(error))
                 self._stop.wait(RETRY_SECONDS)
@@ -175,27 +217,38 @@ class Champion:
                 log.exception("following the model releases failed")
                 self._stop.wait(RETRY_SECONDS)
 
-    def _read_releases(self, settings: Settings) -> None:
+    def _read_releases(self, settings: Settings, process: str) -> None:
+        reporter = Reporter(settings, process)
         with BroadcastReader(settings, RELEASES_TOPIC.name) as reader:
             self.apply(self._decoded(reader.load()))
             self._caught_up.set()
             while not self._stop.is_set():
+                self._report(reporter)
                 self.apply(self._decoded(reader.poll_new(POLL_SECONDS)))
-                self.try_again()
+                self._tell_taken_back(settings)
 
-    def _decoded(self, records: Sequence[Record]) -> list[ModelReleased]:
-        releases = []
+    def _report(self, reporter: Reporter) -> None:
+        champion, challenger = self._running.champion, self._running.challenger
+        newest = next((each for each in reversed(self._log) if isinstance(each, Release)), None)
+        reporter.tell(
+            model=self._store.model, champion=champion.model.version if champion else "none",
+            challenger=challenger.model.version if challenger else "", releases=len(self._log),
+            refused=self.last_refusal if newest and newest.message_id in self._unusable else "",
+        )  # fmt: skip
+
+    def _tell_taken_back(self, settings: Settings) -> None:
+        """Publish what the guard of this process took back; what does not reach Kafka is tried again."""
+        while self._untold:
+            message = self._untold[0]
+            outgoing = Outgoing(topic=RELEASES_TOPIC.name, key=message.model.encode(), value=encode(message))
+            publish(producer(settings), [outgoing])
+            self._untold.pop(0)
+
+    def _decoded(self, records: Sequence[Record]) -> list[ModelReleases]:
+        releases: list[ModelReleases] = []
         for record in records:
             try:
-                releases.append(decode(record.value, ModelReleased))
+                releases.append(decode(record.value, RELEASES_TOPIC.message))
             except InvalidMessage as error:
                 self._refuse(f"at offset {record.offset}", str(error))
         return releases
-
-
-def _look(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_size, found.st_mtime_ns

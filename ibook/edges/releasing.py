@@ -1,0 +1,100 @@
+"""Releases from the outside: the log of a model, words added to it, and waiting until every process has heard them."""
+
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from uuid import uuid4
+
+from msgspec import Struct
+
+from ibook.clock import SystemClock, from_us
+from ibook.codec import decode, encode
+from ibook.edges.fraud_model import MODEL_FILE, ModelMetadata
+from ibook.edges.kafka import BroadcastReader, Outgoing, producer, publish
+from ibook.edges.model_reports import Reports
+from ibook.errors import InvalidMessage, ModelUnavailable
+from ibook.messages import ChallengerReleased, ModelReleased, ModelReleases, ModelReport
+from ibook.releases import standing, taking_back
+from ibook.settings import Settings
+from ibook.topics import MODEL_RELEASES
+
+Log = list[tuple[datetime, ModelReleases]]
+"""Broker time and message, each message once."""
+
+
+def read_log(settings: Settings) -> Log:
+    """All releases of the settings' model. Raises BrokerUnavailable or ConfigurationError."""
+    found: dict[str, tuple[datetime, ModelReleases]] = {}
+    with BroadcastReader(settings, MODEL_RELEASES.name) as reader:
+        for record in reader.load():
+            try:
+                message: ModelReleases = decode(record.value, MODEL_RELEASES.message)
+            except InvalidMessage:
+                continue  # every process refused it
+            if message.model == settings.model_name:
+                found.setdefault(message.message_id, (from_us(record.timestamp_ms * 1000), message))
+    return list(found.values())
+
+
+def say(settings: Settings, *messages: ModelReleases) -> None:
+    """Publish releases, and wait until the broker has them. Raises BrokerUnavailable."""
+    outgoing = [Outgoing(topic=MODEL_RELEASES.name, key=each.model.encode(), value=encode(each)) for each in messages]
+    publish(producer(settings), outgoing)
+
+
+def release_of(
+    metadata: ModelMetadata, *, by: str, why: str, guarded: bool = True, challenger_share: float | None = None
+) -> ModelReleased | ChallengerReleased:
+    """The message that lets a version of the store decide; with a share it runs beside the champion instead."""
+    fields = {
+        "message_id": uuid4().hex, "occurred_at": SystemClock().now(), "model": metadata.model,
+        "version": metadata.version, "artefact": f"{metadata.model}/{metadata.version}/{MODEL_FILE}",
+        "sha256": metadata.sha256, "feature_names_hash": metadata.feature_names_hash, "released_by": by, "why": why,
+        "guarded": guarded,
+    }  # fmt: skip
+    if challenger_share is None:
+        return ModelReleased(**fields)
+    return ChallengerReleased(**fields, share=challenger_share)
+
+
+def rolling_back(log: Log, deciding: str, *, by: str, why: str) -> tuple[list[ModelReleases], ModelReleased]:
+    """Messages that take the deciding version back, and the release that decides after them.
+
+    `deciding` is the version that processes report, empty when none does: releases that they refused are taken back
+    with it. Raises ModelUnavailable when nothing came before it.
+    """
+    messages = [message for _, message in log]
+    champions = standing(messages).champions
+    top = next((i for i, each in enumerate(champions) if each.version == deciding), 0)
+    version = champions[top].version if champions else ""
+    target = next((i for i in range(top, len(champions)) if champions[i].version != version), None)
+    if target is None:
+        raise ModelUnavailable("There is no earlier release to go back to: `ibook models release` gives another one.")
+    now = SystemClock().now()
+    return [taking_back(each, by, why, now) for each in champions[:target]], champions[target]
+
+
+class Heard(Struct, frozen=True):
+    """A process that took note of a release."""
+
+    report: ModelReport
+    seconds: float
+    """Since the wait began."""
+
+
+def heard_by_all(reports: Reports, messages: int, seconds: float) -> Iterator[Heard]:
+    """Every live process, as it takes note of the first `messages` messages of the log; ends after `seconds` without.
+
+    Whoever has not by then is missing here. A process that falls silent is taken for gone.
+    """
+    began = time.monotonic()
+    seen: set[str] = set()
+    alive = reports.load()
+    while True:
+        for process, report in alive.items():
+            if process not in seen and report.releases >= messages:
+                seen.add(process)
+                yield Heard(report, time.monotonic() - began)
+        if alive.keys() <= seen or time.monotonic() - began > seconds:
+            return
+        alive = reports.poll(0.05)
