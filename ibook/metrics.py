@@ -5,6 +5,7 @@ from prometheus_client import Counter, Gauge, Histogram
 LATENCY_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 VERDICTS = Counter("ibook_fraud_verdicts_total", "Verdicts published.", ["action", "posture"])
+POSTURE = Gauge("ibook_posture", "1 for the posture in which the last batch of purchases was decided.", ["posture"])
 VERDICT_SECONDS = Histogram(
     "ibook_fraud_verdict_seconds", "Broker time of a purchase to its acknowledged verdict.", buckets=LATENCY_BUCKETS
 )
@@ -20,6 +21,14 @@ UNANSWERED = Gauge(
 FEATURE_STALENESS = Gauge("ibook_feature_staleness_seconds", "Decision time minus the feature workers' heartbeat.")
 MODEL_RELEASES = Counter("ibook_model_releases_total", "Model releases read: loaded or refused.", ["outcome"])
 MODELS_TAKEN_BACK = Counter("ibook_models_taken_back_total", "Model releases that the guard of this process took back.")
+MODEL_ERRORS = Counter(
+    "ibook_model_errors_total", "Batches a model could not score, or not in time; another one, or the rules, decided.",
+    ["role", "why"],
+)  # fmt: skip
+MODEL_GUARD = Gauge(
+    "ibook_model_guard_figure", "Guard figures of a new champion or a challenger against the champion before it.",
+    ["role", "figure"],
+)  # fmt: skip
 DEAD_LETTERS = Counter("ibook_dead_letters_total", "Messages nobody could read.", ["topic", "reason"])
 
 UPDATES_SENT = Counter("ibook_entity_updates_sent_total", "Entity updates sent.", ["entity"])

@@ -1,7 +1,8 @@
 """A log of model releases -> which model decides, which scores beside it, and who decided when: pure.
 
-The champion is the newest release that nobody took back, so taking one back is the rollback, and saying it twice, or late,
-changes nothing more. The challenger is the newest one released beside it, unless it was taken back or has become champion.
+The champion is the newest release that nobody took back, so taking one back is the rollback, and saying it twice, or
+late, changes nothing more. The challenger is the newest one released beside it, unless it was taken back or has become
+champion.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -58,6 +59,11 @@ def is_on_probation(log: Sequence[ModelReleases], release: Release) -> bool:
     return release.guarded and next(before, release.message_id) == release.message_id
 
 
+def share_of(release: Release) -> float:
+    """Of the cards it decides for: 1 for a champion, 0 for a shadow."""
+    return release.share if isinstance(release, ChallengerReleased) else 1.0
+
+
 def decides_for(share: float, card_id: str, seed: int) -> bool:
     """Whether the challenger decides for this card: by a stable hash, so that a larger share keeps its cards."""
     return share > 0 and draw_of(f"canary:{card_id}", seed) < share
@@ -107,8 +113,8 @@ def _step(
     """Close the open span of a role when another version or share counts now, and begin its own."""
     place = next((i for i in reversed(range(len(spans))) if spans[i].role == role and spans[i].until is None), None)
     before = spans[place] if place is not None else None
-    share = now.share if isinstance(now, ChallengerReleased) else 1.0
-    if (before.version, before.share) == (now.version, share) if before and now else before is now:
+    share = share_of(now) if now else 0.0
+    if (before.version, before.share) == (now.version, share) if before and now else not before and not now:
         return
     taken_back = isinstance(cause, ReleaseTakenBack)
     if place is not None and before is not None:

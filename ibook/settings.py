@@ -79,6 +79,20 @@ class Settings(BaseSettings):
     """Older heartbeats of the feature workers mean posture `stale_features`."""
     feature_read_seconds: float = Field(default=0.25, gt=0)
     """Longest a verdict waits for the online store before it goes on without features."""
+    beside_seconds: float = Field(default=0.05, gt=0)
+    """Longest a verdict waits for the score of a model that does not decide it, or decides as a canary."""
+    guard_purchases: int = Field(default=2000, ge=100)
+    """Purchases in the window over which a new champion or a challenger is compared with the champion before it."""
+    guard_min_purchases: int = Field(default=500, ge=50)
+    """Fewer say nothing of shift, frauds and approvals."""
+    guard_error_rate: float = Field(default=0.1, gt=0, lt=1)
+    """A model that fails, or is late, for more of the batches is taken back."""
+    guard_score_shift: float = Field(default=0.25, gt=0)
+    """A model whose scores shift by more (population stability index) is taken back."""
+    guard_fraud_ratio: float = Field(default=3.0, gt=1)
+    """A model that expects so many times more frauds, or fewer, is taken back."""
+    guard_approval_gap: float = Field(default=0.05, gt=0, lt=1)
+    """A model that approves a share larger or smaller by more is taken back."""
     unanswered_after_seconds: float = Field(default=10.0, ge=1)
     """A purchase that waits longer than this for its verdict is counted as unanswered, until it has one."""
     session_timeout_seconds: float = Field(default=10.0, ge=6)

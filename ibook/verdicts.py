@@ -19,7 +19,6 @@ class Circumstances(Struct, frozen=True, kw_only=True):
 
     posture: Posture
     staleness_seconds: float | None
-    model_version: str
     policy_version: str
     decided_at: datetime
 
@@ -31,6 +30,12 @@ class Scored(Struct, frozen=True, kw_only=True):
     source: tuple[str, int, int]
     vector: NDArray[np.float32]
     score: float | None
+    model_version: str
+    """Whose score it is; NO_MODEL without one."""
+    challenger_version: str = ""
+    challenger_score: float | None = None
+    champion_score: float | None = None
+    """Where the challenger decided."""
     decision: Decision
     reasons: list[ReasonCode]
     states: list[StatePosition]
@@ -51,7 +56,7 @@ def verdict_of(scored: Scored, about: Circumstances) -> FraudVerdict:
         action=scored.decision.action,
         score_band=scored.decision.score_band,
         posture=about.posture,
-        model_version=about.model_version,
+        model_version=scored.model_version,
         quote_id=scored.purchase.quote_id,
         event_id=scored.purchase.event_id,
     )
@@ -79,8 +84,11 @@ def evidence_of(scored: Scored, about: Circumstances) -> VerdictEvidence:
         features=[None if value != value else value for value in scored.vector.tolist()],
         states=scored.states,
         staleness_seconds=about.staleness_seconds,
-        model_version=about.model_version,
+        model_version=scored.model_version,
         policy_version=about.policy_version,
+        challenger_version=scored.challenger_version,
+        challenger_score=scored.challenger_score,
+        champion_score=scored.champion_score,
     )
 
 

@@ -271,7 +271,9 @@ def create(settings: Settings, clock: Clock | None = None) -> faust.App:
     clock = clock or SystemClock()
     app = create_app(NAME, settings, PROMPT)
     reader = FeatureReader(OnlineStore(settings), settings.partitions, settings.feature_read_seconds, clock)
-    worker = Worker(app, settings, reader, Champion.follow(settings), load_policy(), clock)
+    worker = Worker(
+        app, settings, reader, Champion.follow(settings, f"{NAME} {settings.worker_name}"), load_policy(), clock
+    )
     if settings.metrics_port:
         Unanswered.follow(settings)
 

@@ -145,10 +145,11 @@ def served(sent: Sequence[Sent], fold: Fold = correct) -> Iterator[m.VerdictEvid
             own.refresh(entity, key, states.read(entity, key), number * 1_000_000)
         own.remember(update_of(bought, source_slot(each.topic, each.partition), each.offset, 0))
         about = Circumstances(posture="normal", staleness_seconds=0.2, decided_at=bought.occurred_at,
-                              model_version="1", policy_version="1")  # fmt: skip
+                              policy_version="1")  # fmt: skip
         yield evidence_of(Scored(
             purchase=bought, source=(each.topic, each.partition, each.offset),
             vector=vector_of(bought, own.compute(keys, to_us(bought.occurred_at))), score=0.5,
+            model_version="1",
             decision=Decision(action="approve", score_band="low", threshold=0.9, propensity=1.0, explored=False,
                               rules=()),
             reasons=[], states=own.positions(keys, PARTITIONS)), about)  # fmt: skip

@@ -15,13 +15,13 @@ from ibook.edges.kafka import BroadcastReader, Outgoing, Record, producer, publi
 from ibook.edges.model_reports import Reporter, process_name
 from ibook.edges.model_store import Looks, ModelStore
 from ibook.errors import IbookError, InvalidMessage, ModelUnavailable
-from ibook.messages import ChallengerReleased, ModelReleases, Release, ReleaseTakenBack
+from ibook.messages import ModelReleases, Release, ReleaseTakenBack
 from ibook.metrics import MODEL_RELEASES, MODELS_TAKEN_BACK
 from ibook.releases import GUARD, is_on_probation, standing, taking_back
 from ibook.settings import Settings
 from ibook.topics import MODEL_RELEASES as RELEASES_TOPIC
 
-__all__ = ["Champion", "FraudModel", "Running", "load_model"]
+__all__ = ["Champion", "FraudModel", "Loaded", "Running", "load_model"]
 
 POLL_SECONDS = 0.5
 RETRY_SECONDS = 1.0
@@ -45,12 +45,6 @@ class Running(NamedTuple):
     former: Loaded | None = None
     """Decided before, and is compared with while the champion is on probation."""
     challenger: Loaded | None = None
-
-    @property
-    def share(self) -> float:
-        """Of the cards, that the challenger decides for."""
-        release = self.challenger.release if self.challenger else None
-        return release.share if isinstance(release, ChallengerReleased) else 0.0
 
 
 class Champion:

@@ -42,9 +42,7 @@ class Reporter:
         now, content = time.monotonic(), tuple(runs.items())
         if content == self._told and now < self._due:
             return
-        report = ModelReport(
-            message_id=uuid4().hex, occurred_at=SystemClock().now(), process=self.process, **runs
-        )
+        report = ModelReport(message_id=uuid4().hex, occurred_at=SystemClock().now(), process=self.process, **runs)
         try:
             self._producer.produce(MODEL_REPORTS.name, encode(report), self.process.encode())
         except (BufferError, KafkaException):

@@ -69,7 +69,7 @@ class ModelStore:
         if not folder.exists():
             self._copy(source, given.name if given.is_file() else MODEL_FILE, folder)
         elif self.metadata(metadata.version).sha256 != metadata.sha256:
-            raise ModelUnavailable(f"The store has another model {metadata.version}: give this one a version of its own.")
+            raise ModelUnavailable(f"The store has another model {metadata.version}: give this one its own version.")
         return self.metadata(metadata.version)
 
     def load(self, release: Release) -> FraudModel:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 from uuid import uuid4
 
 from msgspec import Struct
@@ -18,6 +19,8 @@ from ibook.releases import standing, taking_back
 from ibook.settings import Settings
 from ibook.topics import MODEL_RELEASES
 
+HEARD_SECONDS = 30.0
+"""Longest we wait for a process to take note of a release."""
 Log = list[tuple[datetime, ModelReleases]]
 """Broker time and message, each message once."""
 
@@ -46,7 +49,7 @@ def release_of(
     metadata: ModelMetadata, *, by: str, why: str, guarded: bool = True, challenger_share: float | None = None
 ) -> ModelReleased | ChallengerReleased:
     """The message that lets a version of the store decide; with a share it runs beside the champion instead."""
-    fields = {
+    fields: dict[str, Any] = {
         "message_id": uuid4().hex, "occurred_at": SystemClock().now(), "model": metadata.model,
         "version": metadata.version, "artefact": f"{metadata.model}/{metadata.version}/{MODEL_FILE}",
         "sha256": metadata.sha256, "feature_names_hash": metadata.feature_names_hash, "released_by": by, "why": why,
@@ -79,22 +82,24 @@ class Heard(Struct, frozen=True):
 
     report: ModelReport
     seconds: float
-    """Since the wait began."""
+    """Since the release was said."""
 
 
-def heard_by_all(reports: Reports, messages: int, seconds: float) -> Iterator[Heard]:
-    """Every live process, as it takes note of the first `messages` messages of the log; ends after `seconds` without.
+def say_and_wait(settings: Settings, reports: Reports, log: Log, *messages: ModelReleases) -> Iterator[Heard]:
+    """Publish releases, then every live process as it has taken note of them; ends when all have.
 
-    Whoever has not by then is missing here. A process that falls silent is taken for gone.
+    `log` is what was said before; `reports` was opened before. A process that falls silent is taken for gone; one that
+    has not heard within HEARD_SECONDS is missing. Raises BrokerUnavailable.
     """
+    reports.load()
     began = time.monotonic()
-    seen: set[str] = set()
-    alive = reports.load()
+    say(settings, *messages)
+    wanted, seen = len(log) + len(messages), set[str]()
     while True:
+        alive = reports.poll(0.05)
         for process, report in alive.items():
-            if process not in seen and report.releases >= messages:
+            if process not in seen and report.releases >= wanted:
                 seen.add(process)
                 yield Heard(report, time.monotonic() - began)
-        if alive.keys() <= seen or time.monotonic() - began > seconds:
+        if alive.keys() <= seen or time.monotonic() - began > HEARD_SECONDS:
             return
-        alive = reports.poll(0.05)

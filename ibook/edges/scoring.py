@@ -1,7 +1,7 @@
 """Purchases and the states of their entities -> vectors, scores, decisions: one score for the whole batch."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import structlog
@@ -11,9 +11,10 @@ from ibook import metrics
 from ibook.clock import Clock, to_us
 from ibook.edges.champion import Champion, FraudModel
 from ibook.edges.feature_reader import Reading
+from ibook.edges.model_scores import ModelScorer, ModelScores
 from ibook.entities import EntityName, EntityUpdate
 from ibook.errors import InvalidMessage
-from ibook.features import entity_keys, vector_of
+from ibook.features import FEATURE_NAMES, entity_keys, vector_of
 from ibook.fraud import Decision, VerdictPolicy, decide_all, reasons
 from ibook.messages import Posture, PurchaseRequested, ReasonCode, StatePosition
 from ibook.own_purchases import OwnPurchases, update_of_purchase
@@ -66,7 +67,7 @@ class Scorer:
 
     def __init__(self, settings: Settings, champion: Champion, policy: VerdictPolicy, clock: Clock) -> None:
         self._settings = settings
-        self._champion = champion
+        self._models = ModelScorer(champion, settings)
         self._policy = policy
         self._clock = clock
 
@@ -76,22 +77,31 @@ class Scorer:
 
     def decided(self, vectors: Vectors, reading: Reading | None) -> Batch:
         """Decide what `vectors` gave, of one batch or of several that share a reading."""
-        now = self._clock.now()
+        now, policy = self._clock.now(), self._policy  # taken once, like the models: of each, one decides a batch
         staleness = reading.staleness_seconds(to_us(now)) if reading else None
-        model, policy = self._champion.model, self._policy  # taken once: a batch is decided by one of each
+        matrix = np.array(vectors.rows, dtype=np.float32).reshape(-1, len(FEATURE_NAMES))
+        cards = [asked.purchase.card_id for asked in vectors.purchases]
+        said = self._models.score(matrix, cards) if staleness is not None else None
+        posture = self._posture(staleness, said)
         about = Circumstances(
-            posture=self._posture(staleness, model), staleness_seconds=staleness, decided_at=now,
-            model_version=model.version if model else NO_MODEL, policy_version=policy.version,
-        )  # fmt: skip
-        return Batch(about, self._scored(vectors, about, model, policy), vectors.rejected)
+            posture=posture, staleness_seconds=staleness, decided_at=now, policy_version=policy.version
+        )
+        scored = self._scored(vectors, matrix, about, policy, said if said and said.scores else None)
+        return Batch(about, scored, vectors.rejected)
 
-    def _posture(self, staleness: float | None, model: FraudModel | None) -> Posture:
-        if staleness is None:
-            return "no_features"
-        metrics.FEATURE_STALENESS.set(staleness)
-        if model is None:
-            return "rules_only"
-        return "stale_features" if staleness > self._settings.stale_after_seconds else "normal"
+    def _posture(self, staleness: float | None, said: ModelScores | None) -> Posture:
+        posture: Posture = "normal"
+        if staleness is None or said is None:
+            posture = "no_features"
+        elif said.running.champion is None or (said.champion.failed and not said.scores):
+            posture = "rules_only"
+        elif staleness > self._settings.stale_after_seconds:
+            posture = "stale_features"
+        if staleness is not None:
+            metrics.FEATURE_STALENESS.set(staleness)
+        for each in get_args(Posture):
+            metrics.POSTURE.labels(each).set(each == posture)
+        return posture
 
     def vectors(self, purchases: Sequence[Asked], own: OwnPurchases) -> Vectors:
         """One by one, since each purchase is part of the next one's past; one that makes our code fail is set aside."""
@@ -112,36 +122,70 @@ class Scorer:
         return done
 
     def _scored(
-        self, vectors: Vectors, about: Circumstances, model: FraudModel | None, policy: VerdictPolicy
-    ) -> list[Scored]:
-        """One score for all, and a decision each."""
+        self, vectors: Vectors, matrix: NDArray[np.float32], about: Circumstances, policy: VerdictPolicy,
+        said: ModelScores | None,
+    ) -> list[Scored]:  # fmt: skip
+        """A decision each, by the score that counts; `said` is None where none does."""
         purchases, rows, positions, _ = vectors
         if not purchases:
             return []
-        matrix = np.stack(rows)
-        scores: list[float | None] = [None] * len(rows)
-        if model is not None and about.posture in ("normal", "stale_features"):
-            scores = [float(score) for score in model.score(matrix)]
         wanted = [purchase for _, purchase, *_ in purchases]
         draws = [exploration_draw(purchase.transaction_id, self._settings.seed) for purchase in wanted]
-        decisions = decide_all(scores, matrix, wanted, policy, about.posture, draws, about.decided_at)
-        why = _reasons(decisions, matrix, policy, model if scores[0] is not None else None)
+
+        def decisions_by(scores: Sequence[float | None]) -> list[Decision]:
+            return decide_all(scores, matrix, wanted, policy, about.posture, draws, about.decided_at)
+
+        decisions = decisions_by(said.scores if said else [None] * len(rows))
+        if said and (said.running.former or said.running.challenger):
+            self._models.watch(said, lambda scores: _approved(decisions_by(scores.tolist())))
+        why = _reasons(decisions, matrix, policy, said.deciding if said else [])
         return [
-            Scored(purchase=purchase, source=source, vector=row, score=score, decision=decision,
-                   reasons=because, states=states)
-            for (source, purchase, *_), row, score, decision, because, states
-            in zip(purchases, rows, scores, decisions, why, positions, strict=True)
+            Scored(purchase=purchase, source=source, vector=row, score=said.scores[index] if said else None,
+                   decision=decision, reasons=because, states=states, **_models(said, index))
+            for index, ((source, purchase, *_), row, decision, because, states)
+            in enumerate(zip(purchases, rows, decisions, why, positions, strict=True))
         ]  # fmt: skip
 
 
+def _approved(decisions: Sequence[Decision]) -> int:
+    return sum(decision.action == "approve" for decision in decisions)
+
+
+def _models(said: ModelScores | None, row: int) -> dict[str, Any]:
+    """The part of Scored that says which model decided, and what the others said."""
+    if said is None:
+        return {"model_version": NO_MODEL}
+    model, challenger = said.deciding[row], said.running.challenger
+    names: dict[str, Any] = {"model_version": model.version}
+    if challenger is None:
+        return names
+    names["challenger_version"] = challenger.model.version
+    if said.challenger.scores is not None:
+        names["challenger_score"] = float(said.challenger.scores[row])
+    if model is challenger.model and said.champion.scores is not None:
+        names["champion_score"] = float(said.champion.scores[row])
+    return names
+
+
 def _reasons(
-    decisions: Sequence[Decision], matrix: NDArray[np.float32], policy: VerdictPolicy, model: FraudModel | None
+    decisions: Sequence[Decision], matrix: NDArray[np.float32], policy: VerdictPolicy, models: Sequence[FraudModel]
 ) -> list[list[ReasonCode]]:
+    """Of what is not approved: the rules, then what weighed most for the model that decided, if one did."""
     why: list[list[ReasonCode]] = [[] for _ in decisions]
-    wanted = needs_reasons(decisions)
-    if not wanted:
-        return why
-    contributions = model.contributions(matrix[wanted]) if model is not None else [None] * len(wanted)
-    for index, row in zip(wanted, contributions, strict=True):
-        why[index] = reasons(decisions[index].rules, row, policy)
+    by_model: dict[FraudModel | None, list[int]] = {}
+    for index in needs_reasons(decisions):
+        by_model.setdefault(models[index] if models else None, []).append(index)
+    for model, wanted in by_model.items():
+        contributions = _contributions(model, matrix[wanted]) if model else [None] * len(wanted)
+        for index, row in zip(wanted, contributions, strict=True):
+            why[index] = reasons(decisions[index].rules, row, policy)
     return why
+
+
+def _contributions(model: FraudModel, matrix: NDArray[np.float32]) -> Sequence[NDArray[np.float64] | None]:
+    try:
+        return list(model.contributions(matrix))
+    except Exception:  # a verdict without its reasons is better than none
+        metrics.MODEL_ERRORS.labels("deciding", "no reasons").inc()
+        log.exception("a model could not say what weighed", version=model.version)
+        return [None] * len(matrix)

@@ -2,13 +2,13 @@
 
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from ibook.edges.champion import Champion, load_model
 from ibook.edges.fraud_model import (
@@ -19,39 +19,20 @@ from ibook.edges.fraud_model import (
     Calibration,
     FraudModel,
     GoldenSet,
-    ModelMetadata,
+    read_json,
 )
+from ibook.edges.model_store import ModelStore
 from ibook.errors import ModelUnavailable
-from ibook.features import FEATURE_NAMES, FEATURE_NAMES_HASH
-from ibook.messages import ModelReleased
+from ibook.releases import taking_back
 from ibook.settings import Settings
-from tests.unit.test_training_train import TEST, TRAINED, TRAINING, VALIDATION
+from tests.tiny_models import NOW, OTHER, TEST, TRAINED, beside, metadata, released
 from tests.workers import wait_until
 from training.artefact import write_artefact
-from training.train import Trained, train
-
-OTHER = train(TRAINING, VALIDATION, seed=99)
-
-
-def metadata(trained: Trained) -> ModelMetadata:
-    return ModelMetadata(
-        model="fraud", version=trained.model.version, sha256=trained.sha256, feature_names=list(FEATURE_NAMES),
-        feature_names_hash=FEATURE_NAMES_HASH, calibration=trained.calibration, trained_from="", trained_until="",
-        seed=3, rows={}, metrics={}, thresholds={},
-    )  # fmt: skip
 
 
 @pytest.fixture
 def artefact(tmp_path: Path) -> Path:
     return write_artefact(tmp_path / "models", metadata(TRAINED), TRAINED, TEST)
-
-
-def released(trained: Trained, **changed: str) -> ModelReleased:
-    fields = {
-        "version": trained.model.version, "artefact": f"fraud/{trained.model.version}/model.ubj",
-        "sha256": trained.sha256, "feature_names_hash": FEATURE_NAMES_HASH, "model": "fraud",
-    }  # fmt: skip
-    return ModelReleased(message_id="r", occurred_at=datetime(2026, 1, 1, tzinfo=UTC), **(fields | changed))
 
 
 # ------------------------------------------------------------------------------------------------------------ loading
@@ -208,7 +189,7 @@ def test_a_bad_last_release_falls_back_to_the_newest_good_one(champion: Champion
 @pytest.mark.parametrize("late", ["model.ubj", METADATA_FILE, GOLDEN_FILE])
 def test_an_artefact_that_comes_after_its_release_is_taken(champion: Champion, late: str) -> None:
     champion.apply([released(TRAINED)])
-    file = champion._models_dir / "fraud" / OTHER.model.version / late
+    file = champion._store.models_dir / "fraud" / OTHER.model.version / late
     whole = file.read_bytes()
     file.unlink()
     champion.apply([released(OTHER)])
@@ -224,7 +205,7 @@ def test_an_artefact_that_comes_after_its_release_is_taken(champion: Champion, l
 
 
 def test_an_artefact_that_comes_when_a_later_release_decides_is_left_alone(champion: Champion) -> None:
-    file = champion._models_dir / "fraud" / OTHER.model.version / "model.ubj"
+    file = champion._store.models_dir / "fraud" / OTHER.model.version / "model.ubj"
     whole = file.read_bytes()
     file.unlink()
     champion.apply([released(OTHER)])
@@ -238,7 +219,7 @@ def test_a_bad_release_is_not_read_again_while_its_artefact_stays_as_it_is(
     champion: Champion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     champion.apply([released(TRAINED), released(OTHER, sha256="0" * 64)])
-    monkeypatch.setattr("ibook.edges.champion.load_model", lambda path, digest: pytest.fail("read again"))
+    monkeypatch.setattr("ibook.edges.model_store.load_model", lambda path, digest: pytest.fail("read again"))
     champion.try_again()
     champion.apply([])
     champion.try_again()
@@ -253,7 +234,7 @@ def test_an_error_nobody_foresaw_in_one_release_leaves_the_others_good(
             raise ZeroDivisionError("a bug")
         return load_model(path, digest)
 
-    monkeypatch.setattr("ibook.edges.champion.load_model", explode)
+    monkeypatch.setattr("ibook.edges.model_store.load_model", explode)
     champion.apply([released(TRAINED), released(OTHER)])
     assert (version_of(champion), champion.last_refusal) == (TRAINED.model.version, "ZeroDivisionError('a bug')")
 
@@ -263,7 +244,7 @@ def test_the_thread_that_follows_releases_survives_what_nobody_foresaw(
 ) -> None:
     calls: list[str] = []
 
-    def explode(self: Champion, settings: Settings) -> None:
+    def explode(self: Champion, settings: Settings, process: str) -> None:
         calls.append("again")
         raise ZeroDivisionError("a bug")
 
@@ -276,6 +257,115 @@ def test_the_thread_that_follows_releases_survives_what_nobody_foresaw(
 def test_releases_of_other_models_are_left_alone(champion: Champion) -> None:
     champion.apply([released(TRAINED), released(OTHER, model="pricing")])
     assert (version_of(champion), champion.refused) == (TRAINED.model.version, 0)
+
+
+# -------------------------------------------------------------------------------------- challengers, and what is undone
+def test_a_release_that_is_taken_back_gives_way_to_the_one_before_it(champion: Champion) -> None:
+    first, second = released(TRAINED), released(OTHER)
+    champion.apply([first])
+    champion.apply([second])
+    back = taking_back(second, "mira", "declines everybody", NOW)
+    champion.apply([back, back])
+    assert version_of(champion) == TRAINED.model.version
+    champion.apply([taking_back(first, "mira", "that one too", NOW)])
+    assert version_of(champion) is None
+
+
+def test_a_challenger_runs_beside_the_champion_until_it_is_released(champion: Champion) -> None:
+    champion.apply([released(TRAINED), beside(OTHER, share=0.1)])
+    challenger = champion.running.challenger
+    assert challenger is not None
+    assert (version_of(champion), challenger.model.version) == (TRAINED.model.version, OTHER.model.version)
+    champion.apply([released(OTHER)])
+    assert champion.running.challenger is None
+    assert champion.model is challenger.model, "it is there already, and not loaded again"
+
+
+def test_a_bad_challenger_leaves_the_champion_alone(champion: Champion) -> None:
+    champion.apply([released(TRAINED)])
+    before = champion.model
+    champion.apply([replace(beside(OTHER), sha256="0" * 64)])
+    assert (champion.model, champion.running.challenger, champion.refused) == (before, None, 1)
+
+
+def test_a_new_champion_is_compared_with_the_one_before_it_until_it_is_confirmed(champion: Champion) -> None:
+    champion.apply([released(TRAINED)])
+    second = released(OTHER)
+    champion.apply([second])
+    former = champion.running.former
+    assert former is not None
+    assert former.model.version == TRAINED.model.version
+    champion.apply([])
+    champion.confirm("another")
+    assert champion.running.former is former
+    champion.confirm(second.message_id)
+    assert champion.running.former is None
+
+
+def test_what_one_rolls_back_to_is_not_on_probation(champion: Champion) -> None:
+    for release in (released(TRAINED), released(OTHER), released(TRAINED)):
+        champion.apply([release])
+    assert (version_of(champion), champion.running.former) == (TRAINED.model.version, None)
+
+
+def test_an_unguarded_release_is_compared_with_nobody(champion: Champion) -> None:
+    champion.apply([released(TRAINED)])
+    champion.apply([replace(released(OTHER), guarded=False)])
+    assert (version_of(champion), champion.running.former) == (OTHER.model.version, None)
+
+
+def test_the_guard_brings_back_the_former_champion_at_once_and_says_so_once(champion: Champion) -> None:
+    champion.apply([released(TRAINED)])
+    first = champion.model
+    bad = released(OTHER)
+    champion.apply([bad])
+    champion.take_back(bad, "it approves nobody")
+    champion.take_back(bad, "it approves nobody")
+    assert champion.model is first
+    champion.apply([])
+    assert champion.model is first, "before and after the others know of it"
+    assert [(each.release_id, each.released_by) for each in champion._untold] == [(bad.message_id, "guard")]
+
+
+def test_the_guard_takes_back_a_challenger_and_leaves_the_champion(champion: Champion) -> None:
+    canary = beside(OTHER, share=0.5)
+    champion.apply([released(TRAINED), canary])
+    champion.take_back(canary, "it fails")
+    assert (version_of(champion), champion.running.challenger) == (TRAINED.model.version, None)
+    champion.apply([])
+    assert champion.running.challenger is None
+
+
+# ---------------------------------------------------------------------------------------------------------------- store
+def test_a_model_from_elsewhere_is_copied_whole_and_proved(artefact: Path, tmp_path: Path) -> None:
+    store = ModelStore(tmp_path / "another", "fraud")
+    assert store.admit(artefact.parent).sha256 == TRAINED.sha256
+    assert store.admit(artefact).sha256 == TRAINED.sha256, "again, and as a file"
+    assert [each.version for each in store.versions()] == [TRAINED.model.version]
+    assert store.load(released(TRAINED)).version == TRAINED.model.version
+
+
+def test_a_model_that_does_not_prove_itself_stays_outside(artefact: Path, tmp_path: Path) -> None:
+    store = ModelStore(tmp_path / "another", "fraud")
+    golden = read_json(artefact.with_name(GOLDEN_FILE), GoldenSet)
+    shifted = GoldenSet(rows=golden.rows, scores=[score / 2 for score in golden.scores])
+    artefact.with_name(GOLDEN_FILE).write_bytes(msgspec.json.encode(shifted))
+    with pytest.raises(ModelUnavailable, match="golden set"):
+        store.admit(artefact.parent)
+    assert store.versions() == []
+
+
+def test_another_model_under_a_known_version_is_refused(champion: Champion, artefact: Path, tmp_path: Path) -> None:
+    renamed = replace(metadata(OTHER), version=TRAINED.model.version)
+    other = write_artefact(tmp_path / "another", renamed, OTHER, TEST)
+    with pytest.raises(ModelUnavailable, match="its own version"):
+        champion._store.admit(other.parent)
+
+
+@pytest.mark.parametrize("version", ["../escaped", ".hidden", "a/b"])
+def test_a_version_is_the_name_of_one_folder(artefact: Path, version: str) -> None:
+    with pytest.raises(ModelUnavailable, match="can't be the name"):
+        ModelStore(artefact.parents[2], "fraud").metadata(version)
 
 
 def test_a_model_is_swapped_beneath_threads_that_score(champion: Champion) -> None:
