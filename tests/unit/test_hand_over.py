@@ -11,6 +11,7 @@ import pytest
 from ibook.answered import Answered
 from ibook.clock import ManualClock
 from ibook.codec import encode
+from ibook.edges.champion import Running
 from ibook.edges.feature_reader import Reading
 from ibook.fraud import load_policy
 from ibook.heartbeat import Heartbeat
@@ -49,7 +50,7 @@ class Stage:
         self.published: list[Record] = []
         self.acknowledged: list[int] = []
         self.learned = 0
-        champion: Any = SimpleNamespace(model=None, wait=lambda seconds: True)
+        champion: Any = SimpleNamespace(running=Running(), wait=lambda seconds: True)
         self.worker = Worker(self.app, Settings(), self.reader, champion, load_policy(), ManualClock(NOW))  # type: ignore[arg-type]
 
     def learn(self, *_: object) -> Answered:
