@@ -1,11 +1,16 @@
 """States count with the heartbeats that were read with them."""
 
+import asyncio
+import threading
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+import pytest
 
 from ibook.clock import ManualClock
-from ibook.edges.feature_reader import FeatureReader
+from ibook.edges.feature_reader import PAUSE_SECONDS, FeatureReader
 from ibook.entities import EntityName
+from ibook.errors import FeatureUnavailable
 from ibook.heartbeat import Heartbeat, encode_heartbeat
 
 KEYS: dict[EntityName, list[str]] = {"card": ["c"], "user": []}
@@ -41,3 +46,44 @@ async def test_a_store_without_a_heartbeat_is_read_and_vouched_for_by_nobody() -
 
 async def test_a_heartbeat_that_can_not_be_read_vouches_for_nothing() -> None:
     assert (await reader(b"\xc1").read(KEYS)).staleness_seconds(300) is None
+
+
+class SilentStore(Store):
+    """Answers only while it is not silent."""
+
+    def __init__(self) -> None:
+        super().__init__(encode_heartbeat(BEAT))
+        self.answers = threading.Event()
+        self.asked = 0
+
+    def read(
+        self, keys: Mapping[EntityName, Sequence[str]], n_partitions: int
+    ) -> tuple[dict[EntityName, list[bytes | None]], list[bytes | None]]:
+        self.asked += 1
+        self.answers.wait(20)
+        return super().read(keys, n_partitions)
+
+
+async def test_a_silent_store_holds_one_batch_for_the_bound_and_the_next_ones_not_at_all() -> None:
+    store, clock = SilentStore(), ManualClock(datetime(2026, 3, 1, tzinfo=UTC))
+    reading = FeatureReader(store, 1, 0.01, clock)  # type: ignore[arg-type]
+    for _ in range(3):
+        with pytest.raises(FeatureUnavailable):
+            await reading.read(KEYS)
+        clock.advance(timedelta(seconds=2 * PAUSE_SECONDS))
+    assert store.asked == 1, "while a read hangs none is begun"
+    store.answers.set()
+
+
+async def test_a_store_that_answers_again_is_read_again_by_itself() -> None:
+    store, clock = SilentStore(), ManualClock(datetime(2026, 3, 1, tzinfo=UTC))
+    reading = FeatureReader(store, 1, 0.01, clock)  # type: ignore[arg-type]
+    with pytest.raises(FeatureUnavailable):
+        await reading.read(KEYS)
+    store.answers.set()
+    with pytest.raises(FeatureUnavailable, match="left alone"):
+        await reading.read(KEYS)
+    assert reading._pending is not None
+    await asyncio.wait([reading._pending], timeout=20)
+    clock.advance(timedelta(seconds=2 * PAUSE_SECONDS))
+    assert (await reading.read(KEYS)).heartbeats == [BEAT]

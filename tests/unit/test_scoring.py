@@ -1,0 +1,116 @@
+"""What a batch's verdicts and evidence say of the models that scored it, and in which posture it was decided."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from prometheus_client import REGISTRY
+
+from ibook.clock import ManualClock, to_us
+from ibook.edges.champion import Champion
+from ibook.edges.feature_reader import Reading
+from ibook.edges.fraud_model import FraudModel
+from ibook.edges.scoring import Asked, Batch, Scorer
+from ibook.fraud import load_policy
+from ibook.heartbeat import Heartbeat
+from ibook.messages import FraudVerdict, ModelReleases, VerdictEvidence
+from ibook.own_purchases import OwnPurchases
+from ibook.releases import decides_for
+from ibook.settings import Settings
+from ibook.verdicts import evidence_of, verdict_of
+from tests.tiny_models import OTHER, TRAINED, beside, released, write
+from tests.traffic import purchase
+
+NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
+CARDS = 40
+
+
+@pytest.fixture
+def champion(tmp_path: Path) -> Champion:
+    for trained in (TRAINED, OTHER):
+        write(tmp_path, trained)
+    return Champion(tmp_path, "fraud")
+
+
+def decided(
+    champion: Champion, *releases: ModelReleases, beat_seconds_ago: float | None = 0.1
+) -> list[tuple[FraudVerdict, VerdictEvidence]]:
+    """Verdict and evidence of a purchase by each of some cards; without a heartbeat the store did not answer."""
+    champion.apply(releases)
+    scorer = Scorer(Settings(), champion, load_policy(), ManualClock(NOW))
+    asked = [
+        Asked.of(purchase(f"t-{i}", now=NOW, key=str(i), amount_minor=500 * i), ("ticket-purchases", 0, i))
+        for i in range(CARDS)
+    ]
+    batch = scorer.decide(asked, _reading(beat_seconds_ago), OwnPurchases())
+    return _told(batch)
+
+
+def _reading(beat_seconds_ago: float | None) -> Reading | None:
+    if beat_seconds_ago is None:
+        return None
+    return Reading({}, [Heartbeat(to_us(NOW - timedelta(seconds=beat_seconds_ago)), {}, 1)])
+
+
+def _told(batch: Batch) -> list[tuple[FraudVerdict, VerdictEvidence]]:
+    return [(verdict_of(each, batch.about), evidence_of(each, batch.about)) for each in batch.scored]
+
+
+def test_a_shadow_is_in_the_evidence_and_changes_no_verdict(champion: Champion) -> None:
+    alone = decided(champion, released(TRAINED))
+    shadowed = decided(champion, beside(OTHER))
+    assert [verdict for verdict, _ in shadowed] == [verdict for verdict, _ in alone]
+    for (_, before), (_, evidence) in zip(alone, shadowed, strict=True):
+        assert (evidence.score, evidence.model_version) == (before.score, TRAINED.model.version)
+        assert evidence.challenger_version == OTHER.model.version
+        assert evidence.challenger_score is not None
+        assert evidence.champion_score is None
+        assert (before.challenger_version, before.challenger_score) == ("", None)
+    assert any(evidence.score != evidence.challenger_score for _, evidence in shadowed)
+
+
+def test_a_canary_is_named_in_verdict_and_evidence_of_its_cards_beside_the_champions_score(champion: Champion) -> None:
+    alone = decided(champion, released(TRAINED))
+    found = decided(champion, beside(OTHER, share=0.5))
+    by_canary = [decides_for(0.5, evidence.purchase.card_id, 0) for _, evidence in found if evidence.purchase]
+    assert 0 < sum(by_canary) < CARDS
+    for is_canary, (_, before), (verdict, evidence) in zip(by_canary, alone, found, strict=True):
+        decider = OTHER if is_canary else TRAINED
+        assert verdict.model_version == evidence.model_version == decider.model.version
+        assert evidence.score == (evidence.challenger_score if is_canary else before.score)
+        assert evidence.champion_score == (before.score if is_canary else None)
+
+
+@pytest.mark.parametrize(
+    ("beat_seconds_ago", "posture"), [(0.1, "normal"), (60.0, "stale_features"), (None, "no_features")]
+)
+def test_the_posture_follows_the_store_and_is_shown(
+    champion: Champion, beat_seconds_ago: float | None, posture: str
+) -> None:
+    found = decided(champion, released(TRAINED), beat_seconds_ago=beat_seconds_ago)
+    assert {verdict.posture for verdict, _ in found} == {posture}
+    assert {verdict.model_version for verdict, _ in found} == (
+        {"none"} if posture == "no_features" else {TRAINED.model.version}
+    )
+    shown = {
+        each: REGISTRY.get_sample_value("ibook_posture", {"posture": each})
+        for each in ("normal", "stale_features", "no_features", "rules_only")
+    }
+    assert [name for name, value in shown.items() if value] == [posture]
+
+
+def test_a_model_that_can_not_score_leaves_the_batch_to_the_rules(
+    champion: Champion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    champion.apply([released(TRAINED)])
+    monkeypatch.setattr(FraudModel, "score", lambda *_: 1 / 0)
+    found = decided(champion)
+    assert {(verdict.posture, verdict.model_version, verdict.score_band) for verdict, _ in found} == {
+        ("rules_only", "none", "not_scored")
+    }
+
+
+def test_a_model_that_can_not_explain_itself_still_decides(champion: Champion, monkeypatch: pytest.MonkeyPatch) -> None:
+    explained = decided(champion, released(TRAINED))
+    monkeypatch.setattr(FraudModel, "contributions", lambda *_: 1 / 0)
+    assert [verdict for verdict, _ in decided(champion)] == [verdict for verdict, _ in explained]
