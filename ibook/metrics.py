@@ -18,6 +18,9 @@ UNANSWERED = Gauge(
     "ibook_fraud_unanswered_purchases",
     "Purchases that wait longer than IBOOK_UNANSWERED_AFTER_SECONDS for a verdict; NaN while Kafka does not say.",
 )
+SCORES = Counter("ibook_fraud_scores_total", "Purchases scored over HTTP.", ["action", "posture"])
+SCORE_ERRORS = Counter("ibook_fraud_score_errors_total", "Rows that were not scored over HTTP.", ["reason"])
+SCORE_SECONDS = Histogram("ibook_fraud_score_seconds", "One request for scores.", buckets=LATENCY_BUCKETS)
 FEATURE_STALENESS = Gauge("ibook_feature_staleness_seconds", "Decision time minus the feature workers' heartbeat.")
 MODEL_RELEASES = Counter("ibook_model_releases_total", "Model releases read: loaded or refused.", ["outcome"])
 MODELS_TAKEN_BACK = Counter("ibook_models_taken_back_total", "Model releases that the guard of this process took back.")

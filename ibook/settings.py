@@ -75,6 +75,12 @@ class Settings(BaseSettings):
 
     model_name: str = "fraud"
     """The model whose releases the verdict workers follow."""
+    scores: Literal["off", "asked", "start"] = "asked"
+    """When the price API gets ready to score over HTTP: never, when first asked, or at its start."""
+    score_deadline_seconds: float = Field(default=0.25, gt=0)
+    """How long a request for scores may take when it does not say."""
+    score_longest_seconds: float = Field(default=5.0, gt=0)
+    """How long it may take at most, whatever it says."""
     stale_after_seconds: float = Field(default=5.0, gt=0)
     """Older heartbeats of the feature workers mean posture `stale_features`."""
     feature_read_seconds: float = Field(default=0.25, gt=0)

@@ -79,4 +79,7 @@ class Readiness(BaseModel):
     listings: int
     policies: int
     journal_waiting: int = Field(description="Quotes in memory that Kafka has not acknowledged yet.")
+    scores: Literal["off", "not asked for", "getting ready", "ready"] = Field(
+        description="Whether purchases can be scored here; prices do not depend on it."
+    )
     degraded: list[str]

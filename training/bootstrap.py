@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ibook.clock import from_us, to_us
+from ibook.costs import Costs
 from ibook.edges.fraud_model import ModelMetadata
 from ibook.errors import ConfigurationError
 from ibook.features import FEATURE_NAMES, FEATURE_NAMES_HASH
@@ -17,7 +18,7 @@ from ibook.settings import Settings
 from training import release as releases
 from training.artefact import write_artefact
 from training.dataset import Frame, frame_of, split_in_time
-from training.evaluate import Costs, Evaluation, at_threshold, cheapest_thresholds, cost, evaluate
+from training.evaluate import Evaluation, at_threshold, cheapest_thresholds, cost, evaluate
 from training.history import read_history, simulated
 from training.train import Trained, train
 

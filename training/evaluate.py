@@ -5,29 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ibook.costs import Costs, costs_of_actions
 from ibook.rules import Thresholds
 from training.dataset import Frame
 
 Scores = NDArray[np.float64]
 GRID = (0.01, 0.02, 0.03, 0.05, 0.08, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Costs:
-    """What actions cost, in minor units or as shares. Assumed: nobody publishes them; change them to your own."""
-
-    margin: float = 0.12
-    """Share of the amount a shop earns; lost with an honest buyer."""
-    goodwill_minor: float = 1_000.0
-    """Worth of an honest buyer's patience, lost with a wrong decline or an abandoned challenge."""
-    chargeback_fee_minor: float = 2_000.0
-    review_minor: float = 400.0
-    """A reviewer's minutes."""
-    review_errs: float = 0.1
-    challenge_abandoned: float = 0.1
-    """Share of honest buyers who give up at a challenge."""
-    challenge_passed: float = 0.1
-    """Share of fraudsters who pass it."""
 
 
 @dataclass(frozen=True)
@@ -87,20 +70,7 @@ def at_threshold(frame: Frame, scores: Scores, threshold: float) -> AtThreshold:
 def cost(frame: Frame, scores: Scores, thresholds: Thresholds, costs: Costs) -> float:
     """What deciding these rows by these thresholds would have cost per purchase, in minor units."""
     actions = np.digitize(scores, (thresholds.review, thresholds.challenge, thresholds.decline))
-    return float(_costs_of_actions(frame, costs)[actions, np.arange(len(frame))].mean())
-
-
-def _costs_of_actions(frame: Frame, costs: Costs) -> NDArray[np.float64]:
-    """Cost of approve, review, challenge and decline for every row, shape ``(4, n)``."""
-    lost_sale = costs.margin * frame.amounts + costs.goodwill_minor
-    fraud_loss = frame.amounts + costs.chargeback_fee_minor
-    honest, fraud = ~frame.is_fraud, frame.is_fraud
-    return np.stack([
-        fraud * fraud_loss,
-        costs.review_minor + costs.review_errs * (fraud * fraud_loss + honest * lost_sale),
-        costs.challenge_passed * fraud * fraud_loss + costs.challenge_abandoned * honest * lost_sale,
-        honest * lost_sale,
-    ])  # fmt: skip
+    return float(costs_of_actions(frame.amounts, frame.is_fraud, costs)[actions, np.arange(len(frame))].mean())
 
 
 def cheapest_thresholds(frame: Frame, scores: Scores, costs: Costs) -> Thresholds:
@@ -109,7 +79,7 @@ def cheapest_thresholds(frame: Frame, scores: Scores, costs: Costs) -> Threshold
         Thresholds(review=review, challenge=challenge, decline=decline)
         for review in GRID for challenge in GRID for decline in GRID if review <= challenge <= decline
     ]  # fmt: skip
-    table = _costs_of_actions(frame, costs)
+    table = costs_of_actions(frame.amounts, frame.is_fraud, costs)
     # Scores between two grid points are decided alike, so sum the costs per cell once.
     cells = np.digitize(scores, GRID)
     sums = np.stack([np.bincount(cells, weights=row, minlength=len(GRID) + 1) for row in table])

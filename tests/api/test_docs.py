@@ -44,5 +44,5 @@ def test_the_description_names_every_path_and_problem() -> None:
     with client() as api:
         paths = api.get("/openapi.json").json()["paths"]
         health = {"/healthz", "/startupz", "/readyz", "/metrics"}
-        assert set(paths) == {"/v1/quotes", "/v1/events/{event_id}/price", *health}
+        assert set(paths) == {"/v1/quotes", "/v1/events/{event_id}/price", "/v1/fraud/scores", *health}
         assert {"200", "404", "413", "422", "503"} <= set(paths["/v1/quotes"]["post"]["responses"])

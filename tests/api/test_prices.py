@@ -233,7 +233,14 @@ def test_before_events_are_known_the_answer_is_not_yet(api: Api) -> None:
 def test_readiness_counts_what_is_known_and_says_what_is_degraded(api: Api) -> None:
     answer = api.client.get("/readyz")
     assert answer.status_code == 200
-    assert answer.json() == {"status": "ready", "listings": 1, "policies": 1, "journal_waiting": 0, "degraded": []}
+    assert answer.json() == {
+        "status": "ready",
+        "listings": 1,
+        "policies": 1,
+        "journal_waiting": 0,
+        "scores": "not asked for",
+        "degraded": [],
+    }
     api.snapshots.policies.clear()
     assert api.client.get("/readyz").json()["degraded"] == ["No price policy for 1 of 1 events: list prices."]
 

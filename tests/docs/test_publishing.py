@@ -45,7 +45,7 @@ def publications() -> list[tuple[str, KcatCall]]:
 def test_page_has_the_snippets_it_promises() -> None:
     assert set(BLOCKS) == {
         "publish", "publish.py", "verdict", "verdicts.py", "first_verdicts.py", "dead-letter", "dead-letters",
-        "listing", "prices",
+        "listing", "prices", "scores.py",
     }  # fmt: skip
     assert {call.topic for _, call in publications()} == {"ticket-purchases", "event-listings"}
 
@@ -157,7 +157,7 @@ def test_kcat_snippet_publishes_the_listing(platform: Settings, env: dict[str, s
     assert [key for _, _, key, _ in read_all(platform, "event-listings")][-1] == b"event-rock-am-see"
 
 
-def test_curl_snippets_are_answered_with_a_price_and_a_quote(platform: Settings, tmp_path: Path) -> None:
+def test_snippets_are_answered_with_a_price_a_quote_and_a_score(platform: Settings, tmp_path: Path) -> None:
     [listing] = kcat_calls(BLOCKS["listing"])
     publish(producer(platform), [Outgoing(topic=listing.topic, key=listing.key.encode(), value=listing.payload)])
     settings = platform.model_copy(update={"serving_port": free_port()})
@@ -167,9 +167,15 @@ def test_curl_snippets_are_answered_with_a_price_and_a_quote(platform: Settings,
     try:
         wait_until(lambda: _answers(base + "/v1/events/event-rock-am-see/price"), 60, "the price API")
         prices, quote = _asked(base, tmp_path)
+        (tmp_path / "scores.py").write_text(BLOCKS["scores.py"])
+        scored = subprocess.run(
+            [sys.executable, "scores.py"], env={**os.environ, "PRICES": base}, cwd=tmp_path, capture_output=True,
+            text=True, timeout=90, check=True,
+        )  # fmt: skip
     finally:
         child.stop()
     [price] = prices["prices"]
+    assert scored.stdout == "approve\n"
     assert (price["ticket_type"], price["list_price_minor"]) == ("standing", 5900)
     assert (quote["event_id"], quote["price_minor"]) == ("event-rock-am-see", price["price_minor"])
 

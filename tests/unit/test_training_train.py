@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from ibook.costs import Costs
 from ibook.features import FEATURE_NAMES
 from ibook.rules import Thresholds
 from training.dataset import Frame, split_in_time
-from training.evaluate import GRID, Costs, at_threshold, cheapest_thresholds, cost, evaluate
+from training.evaluate import GRID, at_threshold, cheapest_thresholds, cost, evaluate
 from training.train import UNUSED, fit_platt, train
 
 
