@@ -17,7 +17,7 @@ from ibook.clock import Clock, to_us
 from ibook.edges.feature_reader import FeatureReader, Reading
 from ibook.edges.scoring import Scorer
 from ibook.errors import FeatureUnavailable
-from serving.score_chunk import Chunk, Wanted, chunk_of, decide
+from serving.score_chunk import Chunk, Piece, Wanted, chunk_of, decide
 from serving.score_request import Asking, Decided
 
 log = structlog.get_logger()
@@ -28,8 +28,8 @@ MAX_WAITING_ROWS = 4_000
 """More would wait for seconds; whoever asks then is told to come back."""
 LEAST_READ_SECONDS = 0.005
 """What the store gets of a deadline that is nearly over: one that is well answers in less."""
-SPARE_SECONDS = 0.005
-"""Kept of every deadline for the way back."""
+SPARE_SHARE = 0.25
+"""Kept of every deadline for the way back, and for a machine that is busy."""
 FIRST_ROW_SECONDS = 0.001
 """What a row is taken to cost until some were measured."""
 
@@ -57,7 +57,7 @@ class ScoreDesk:
         """Have rows decided, for so long; what has no answer then stays without. Raises Busy."""
         if sum(each.left for each in self._waiting) + len(rows) > MAX_WAITING_ROWS:
             raise Busy
-        asking = Asking(rows, asyncio.get_running_loop().time() + seconds, received_at)
+        asking = Asking(rows, asyncio.get_running_loop().time(), seconds, received_at)
         self._waiting.append(asking)
         self._arrived.set()
         try:
@@ -100,15 +100,13 @@ class ScoreDesk:
 
     async def _decide(self, chunk: Chunk) -> None:
         read = asyncio.create_task(self._read(chunk.wanted))
-        loop, takes = asyncio.get_running_loop(), chunk.n_rows * self._row_seconds + SPARE_SECONDS
-        pieces = chunk.pieces
+        loop, takes = asyncio.get_running_loop(), chunk.n_rows * self._row_seconds
+        pieces = sorted(chunk.pieces, key=_waits_until)
         while pieces and not read.done():
-            until = min(piece.asking.deadline for piece in pieces) - takes
-            await asyncio.wait({read}, timeout=max(LEAST_READ_SECONDS, until - loop.time()))
-            if not read.done():  # some can't wait for the store any longer
-                pressed = [piece for piece in pieces if piece.asking.deadline - takes <= loop.time()]
-                pieces = [piece for piece in pieces if piece not in pressed]
-                await self._answer(chunk._replace(pieces=pressed), None)
+            left = _waits_until(pieces[0]) - takes - loop.time()
+            await asyncio.wait({read}, timeout=max(LEAST_READ_SECONDS, left))
+            if not read.done():  # who is pressed most can't wait for the store any longer
+                await self._answer(chunk._replace(pieces=[pieces.pop(0)]), None)
         if pieces:
             await self._answer(chunk._replace(pieces=pieces), await read)
 
@@ -137,3 +135,8 @@ class ScoreDesk:
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+def _waits_until(piece: Piece) -> float:
+    """Until when a request can wait for the store, but for the time that deciding takes."""
+    return piece.asking.deadline - SPARE_SHARE * piece.asking.seconds

@@ -47,9 +47,10 @@ class Asking:
     A purchase that stands in it twice is counted once and gets the same answer twice.
     """
 
-    def __init__(self, rows: Sequence[bytes], deadline: float, received_at: datetime) -> None:
-        """`deadline` is of the event loop's clock."""
-        self.deadline = deadline
+    def __init__(self, rows: Sequence[bytes], begins: float, seconds: float, received_at: datetime) -> None:
+        """It begins at an instant of the event loop's clock and may take so many seconds."""
+        self.seconds = seconds
+        self.deadline = begins + seconds
         self.answers: list[Answer | None] = [None] * len(rows)
         self.own = OwnPurchases()
         self.finished = asyncio.Event()

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,7 +26,7 @@ from ibook.messages import PurchaseRequested
 from ibook.settings import Settings
 from ibook.states import encode_state
 from serving.app import create_app
-from serving.score_desk import ScoreDesk
+from serving.score_desk import CHUNK_ROWS, ScoreDesk
 from serving.score_schemas import EXAMPLE_PURCHASE, Scores
 from tests.api.test_prices import MemoryJournal
 from tests.traffic import purchase
@@ -238,25 +239,28 @@ def test_a_store_that_does_not_answer_in_time_is_not_waited_for() -> None:
         assert row["posture"] == "normal"
 
 
-def test_what_is_not_scored_by_the_deadline_says_so_and_what_is_keeps_its_verdict() -> None:
-    store, last = Store(), threading.Event()
+def test_what_is_not_scored_by_the_deadline_says_so_and_what_is_keeps_its_verdict(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from serving import score_chunk, score_desk
 
-    def stall_at_the_second() -> None:
-        if store.reads > 1:
-            last.wait(20)
+    calls, go_on, decide = count(1), threading.Event(), score_chunk.decide
 
-    store.before_read = stall_at_the_second
-    # The first chunk is decided; the second waits for the store, and the rest for the second.
-    with running(store, settings=Settings(partitions=1, feature_read_seconds=30.0)) as api:
-        api.desk._row_seconds = 1e-9
-        try:
-            rows = api.scores([purchase(f"t{i}", now=at(i / 1000), key=str(i)) for i in range(500)], deadline_ms=2000)
-        finally:
-            last.set()
-    found = [row.get("error", {}).get("reason", row.get("posture")) for row in rows]
-    assert found[:64] == ["normal"] * 64
-    assert set(found[64:]) <= {"no_features", "deadline"}
-    assert found[-1] == "deadline"
+    def stalls_at_the_second(*arguments: Any) -> Any:
+        if next(calls) == 2:
+            go_on.wait(20)
+        return decide(*arguments)
+
+    monkeypatch.setattr(score_desk, "decide", stalls_at_the_second)
+    many = [purchase(f"t{i}", now=at(i / 1000), key=str(i)) for i in range(500)]
+    try:
+        rows = api.scores(many, deadline_ms=1500)
+    finally:
+        go_on.set()
+    assert [row.get("error", {}).get("reason", row.get("posture")) for row in rows] == (
+        ["normal"] * CHUNK_ROWS + ["deadline"] * (500 - CHUNK_ROWS)
+    )
+    assert rows[-1]["transaction_id"] == "t499"
 
 
 def test_no_heartbeat_an_old_one_and_no_model_have_their_postures() -> None:
