@@ -170,7 +170,7 @@ def test_snippets_are_answered_with_a_price_a_quote_and_a_score(platform: Settin
         (tmp_path / "scores.py").write_text(BLOCKS["scores.py"])
         scored = subprocess.run(
             [sys.executable, "scores.py"], env={**os.environ, "PRICES": base}, cwd=tmp_path, capture_output=True,
-            text=True, timeout=90, check=True,
+            text=True, timeout=150, check=True,
         )  # fmt: skip
     finally:
         child.stop()
