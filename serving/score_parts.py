@@ -8,6 +8,7 @@ from typing import Literal
 import structlog
 
 from ibook.clock import Clock
+from ibook.edges.champion import Champion
 from ibook.settings import Settings
 from serving.score_desk import ScoreDesk
 
@@ -30,6 +31,7 @@ class ScoreParts:
         self._desk = desk
         self._tasks: list[asyncio.Task[None]] = []
         self._stop = threading.Event()
+        self._champion: Champion | None = None
         self.problem = ""
         """Why it does not get ready, in a sentence."""
 
@@ -47,6 +49,8 @@ class ScoreParts:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._champion is not None:
+            await asyncio.to_thread(self._champion.close)
 
     @property
     def state(self) -> State:
@@ -93,7 +97,6 @@ class ScoreParts:
         return await made
 
     def _make(self) -> ScoreDesk:
-        from ibook.edges.champion import Champion
         from ibook.edges.feature_reader import FeatureReader
         from ibook.edges.online_store import OnlineStore
         from ibook.edges.scoring import Scorer
@@ -102,7 +105,7 @@ class ScoreParts:
         settings = self._settings
         policy = load_policy()
         reader = FeatureReader(OnlineStore(settings), settings.partitions, settings.feature_read_seconds, self._clock)
-        champion = Champion.follow(settings)
+        self._champion = champion = Champion.follow(settings, "serving")
         waited = 0.0
         while waited < MODEL_WAIT_SECONDS and not self._stop.is_set() and not champion.wait(0.5):
             waited += 0.5

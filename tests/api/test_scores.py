@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 
 from ibook.clock import ManualClock, to_us
 from ibook.codec import encode
+from ibook.edges.champion import Loaded, Running
 from ibook.edges.feature_reader import FeatureReader
 from ibook.edges.price_snapshots import Snapshots
 from ibook.edges.scoring import Scorer
@@ -29,12 +30,13 @@ from serving.app import create_app
 from serving.score_desk import CHUNK_ROWS, ScoreDesk
 from serving.score_schemas import EXAMPLE_PURCHASE, Scores
 from tests.api.test_prices import MemoryJournal
+from tests.tiny_models import TRAINED, released
 from tests.traffic import purchase
-from tests.unit.test_training_train import TRAINED
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SETTINGS = Settings(partitions=1, score_longest_seconds=60.0)
 PATH = "/v1/fraud/scores"
+MODEL = Loaded(TRAINED.model, released(TRAINED))
 
 
 class Store:
@@ -66,10 +68,10 @@ class Store:
 class Api:
     """One replica that is ready to score."""
 
-    def __init__(self, store: Store, *, model: object = TRAINED.model, settings: Settings = SETTINGS) -> None:
+    def __init__(self, store: Store, *, model: Loaded | None = MODEL, settings: Settings = SETTINGS) -> None:
         clock = ManualClock(NOW)
         reader = FeatureReader(store, settings.partitions, settings.feature_read_seconds, clock)  # type: ignore[arg-type]
-        champion: Any = SimpleNamespace(model=model)
+        champion: Any = SimpleNamespace(running=Running(model))
         self.desk = ScoreDesk(reader, Scorer(settings, champion, load_policy(), clock), clock)
         app = create_app(
             settings, clock=clock, snapshots=Snapshots(), journal=MemoryJournal(), score_desk=self.desk

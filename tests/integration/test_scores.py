@@ -16,11 +16,9 @@ from ibook.edges.online_store import OnlineStore
 from ibook.features import FEATURE_NAMES
 from ibook.settings import Settings
 from serving.app import create_app
+from tests.tiny_models import TRAINED, write
 from tests.traffic import missing, publish, purchase, purchases, read_all, verdicts
-from tests.unit.test_training_artefact import metadata
-from tests.unit.test_training_train import TEST, TRAINED
 from tests.workers import running_workers, wait_until
-from training.artefact import write_artefact
 from training.release import release
 
 pytestmark = pytest.mark.timeout(240)
@@ -34,7 +32,7 @@ def settings(shared_platform_settings: Settings) -> Iterator[Settings]:
     patience = pytest.MonkeyPatch()
     patience.setenv("IBOOK_STALE_AFTER_SECONDS", "600")
     settings = shared_platform_settings.model_copy(update={"stale_after_seconds": 600.0, "score_longest_seconds": 60.0})
-    write_artefact(settings.data_dir / "models", metadata(TRAINED), TRAINED, TEST)
+    write(settings.data_dir / "models", TRAINED)
     release(settings, TRAINED.model.version, why="test")
     with running_workers(settings, WORKERS):
         sent = purchases("past", 200, keys=20)
