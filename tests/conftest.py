@@ -12,6 +12,7 @@ from ibook.edges import kafka_admin
 from ibook.settings import Settings, load_settings
 from infra.local.backends import Parts, local_parts
 from infra.local.containers import docker_answers
+from tests.chaos.plugin import ChaosPlugin
 
 # Tests don't time things: a busy machine is no failure.
 settings.register_profile("ibook", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -63,7 +64,10 @@ def _empty_platform(parts: Parts, wipe: Callable[[Settings], None], data_dir: Pa
 
 
 _NO_DOCKER = pytest.StashKey[int]()
-_LONG_CHAOS = pytest.StashKey[int]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(ChaosPlugin(config), "ibook-chaos")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -73,31 +77,18 @@ def pytest_xdist_auto_num_workers() -> int | None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect what needs a Docker engine where none answers, and long chaos unless asked; the closing lines say so."""
+    """Deselect what needs a Docker engine where none answers; the closing lines say so."""
     needing = [item for item in items if item.get_closest_marker("docker")]
     if needing and not docker_answers():
         config.stash[_NO_DOCKER] = len(needing)
-        _deselect(config, items, needing)
-    if "chaos" not in str(config.getoption("markexpr")):
-        long = [item for item in items if _is_long_chaos(item)]
-        config.stash[_LONG_CHAOS] = len(long)
-        _deselect(config, items, long)
-
-
-def _deselect(config: pytest.Config, items: list[pytest.Item], which: list[pytest.Item]) -> None:
-    if which:
-        config.hook.pytest_deselected(items=which)
-        items[:] = [item for item in items if item not in which]
-
-
-def _is_long_chaos(item: pytest.Item) -> bool:
-    marked = item.get_closest_marker("chaos")
-    return marked is not None and not marked.kwargs.get("short")
+        config.hook.pytest_deselected(items=needing)
+        items[:] = [item for item in items if item not in needing]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A process that runs a part of the tests tells the one that reports what was left out."""
-    if told := getattr(session.config, "workeroutput", None):
+    told = getattr(session.config, "workeroutput", None)
+    if told is not None:
         told["no_docker"] = session.config.stash.get(_NO_DOCKER, 0)
 
 
@@ -111,5 +102,3 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     """Say what was left out."""
     if count := config.stash.get(_NO_DOCKER, 0):
         terminalreporter.write_line(f"No Docker engine answers: {count} Docker-only tests were deselected.")
-    if count := config.stash.get(_LONG_CHAOS, 0):
-        terminalreporter.write_line(f"{count} long chaos scenarios were deselected: `make chaos` runs them all.")

@@ -74,6 +74,8 @@ class Findings:
     dead_letters: int = 0
     letters_missing: list[Place] = field(default_factory=list)
     letters_beyond: list[Place] = field(default_factory=list)
+    ungiven: list[str] = field(default_factory=list)
+    """Transactions of which the shop's reader was not given the first verdict, once."""
     overtaken: list[Place] = field(default_factory=list)
     """Purchases that a committed offset had passed before they were answered."""
 
@@ -86,15 +88,23 @@ class Findings:
             "verdicts have no evidence": self.unexplained,
             "unreadable messages have no dead letter": self.letters_missing,
             "dead letters are of messages that can be read": self.letters_beyond,
+            "transactions were not given to the shop once, with their first verdict": self.ungiven,
             "purchases were committed before they were answered": self.overtaken,
         }
         return [f"{len(which)} {what}: {list(which)[:3]}" for what, which in found.items() if which]
 
 
-def judge(logs: Logs, samples: Sequence[Sample] = (), *, first_wins: bool = False) -> Findings:
+def judge(
+    logs: Logs,
+    samples: Sequence[Sample] = (),
+    *,
+    given_to_shop: Mapping[str, Sequence[str]] | None = None,
+    first_wins: bool = False,
+) -> Findings:
     """Compare what was asked for with what was answered. `logs` are in order within each partition.
 
-    `first_wins`: a frozen worker may have woken, so only what differs for a reader who takes the first is a conflict.
+    `given_to_shop` are the actions that a reader with our helper was given, by transaction. `first_wins`: a frozen
+    worker may have woken, so only what differs for a reader who takes the first is a conflict.
     """
     expected = expect(logs)
     given, where = _verdicts(logs[FRAUD_VERDICTS.name])
@@ -110,6 +120,7 @@ def judge(logs: Logs, samples: Sequence[Sample] = (), *, first_wins: bool = Fals
         dead_letters=len(letters),
         letters_missing=sorted(expected.letters - letters.keys()),
         letters_beyond=sorted(letters.keys() - expected.letters),
+        ungiven=[] if given_to_shop is None else _ungiven(given, given_to_shop),
         overtaken=_overtaken(expected, where, letters, samples),
     )
 
@@ -187,6 +198,10 @@ def _conflicting(given: Mapping[str, Sequence[_Given]], expected: Expected, *, f
         return elsewhere or (not first_wins and len({one.action for one in each}) > 1)
 
     return sorted(transaction for transaction, each in given.items() if differs(transaction, each))
+
+
+def _ungiven(given: Mapping[str, Sequence[_Given]], to_shop: Mapping[str, Sequence[str]]) -> list[str]:
+    return sorted(name for name, each in given.items() if list(to_shop.get(name, ())) != [each[0].action])
 
 
 def _unexplained(logs: Logs, explained: set[str]) -> list[str]:

@@ -14,7 +14,7 @@ from training.history import simulated
 from training.release import release
 
 END = "2026-01-05T00:00:00+00:00"
-HOURS, PURCHASES = 48.0, 6_000
+HOURS, PURCHASES = 72.0, 12_000
 
 
 @dataclass(frozen=True)

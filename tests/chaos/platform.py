@@ -14,6 +14,7 @@ from infra.local.kafka import LocalKafka
 from infra.local.redis import LocalRedis
 from infra.local.running import Platform
 from infra.local.workers import WORKERS, Worker
+from tests.chaos.shop import Shop
 from tests.workers import wait_until
 
 VERDICTS = "purchases-to-verdicts"
@@ -24,7 +25,8 @@ RESTART_SECONDS = 60.0
 class ChaosPlatform:
     """Kafka, Redis and the workers of the verdict path, supervised as `ibook up` does."""
 
-    def __init__(self, running: Platform) -> None:
+    def __init__(self, running: Platform, shop: Shop) -> None:
+        self.shop = shop
         self._running = running
         self.settings = running.settings
 
@@ -95,6 +97,7 @@ def platform_on(
             running.start_parts(parts)
             apply_topics(settings)
             running.start_workers(chosen)
-            yield ChaosPlatform(running)
+            with Shop(settings) as shop:
+                yield ChaosPlatform(running, shop)
         finally:
             running.stop()

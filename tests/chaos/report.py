@@ -1,7 +1,7 @@
 """The table of a chaos run, and its last line."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass
@@ -30,31 +30,25 @@ COLUMNS = {
 }  # fmt: skip
 
 
-@dataclass
-class Report:
-    """Rows in the order they ran."""
+def table(rows: Sequence[Row]) -> list[str]:
+    """The rows as lines of text, headings first."""
+    cells = [["scenario", *COLUMNS.values(), ""]]
+    for row in rows:
+        figures = [_figure(getattr(row, name)) for name in COLUMNS]
+        cells.append([row.scenario, *figures, "" if row.passed else "FAILED"])
+    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
+    return [_line(line, widths) for line in cells]
 
-    seed: str
-    rows: list[Row] = field(default_factory=list)
 
-    def lines(self) -> list[str]:
-        """The table as text."""
-        cells = [["scenario", *COLUMNS.values(), ""]]
-        for row in self.rows:
-            figures = [_figure(getattr(row, name)) for name in COLUMNS]
-            cells.append([row.scenario, *figures, "" if row.passed else "FAILED"])
-        widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
-        return [_line(line, widths) for line in cells]
+def last_line(rows: Sequence[Row]) -> str:
+    """Ends a run.
 
-    def last_line(self) -> str:
-        """Ends a run.
-
-        >>> Report("0", [Row("a", passed=True, missing=0, conflicting=0), Row("b", missing=2)]).last_line()
-        'scenarios passed 1 of 2, lost 2, conflicting 0'
-        """
-        passed = sum(row.passed for row in self.rows)
-        lost, conflicting = (sum(getattr(row, name) or 0 for row in self.rows) for name in ("missing", "conflicting"))
-        return f"scenarios passed {passed} of {len(self.rows)}, lost {lost}, conflicting {conflicting}"
+    >>> last_line([Row("a", passed=True, missing=0, conflicting=0), Row("b", missing=2)])
+    'scenarios passed 1 of 2, lost 2, conflicting 0'
+    """
+    passed = sum(row.passed for row in rows)
+    lost, conflicting = (sum(getattr(row, name) or 0 for row in rows) for name in ("missing", "conflicting"))
+    return f"scenarios passed {passed} of {len(rows)}, lost {lost}, conflicting {conflicting}"
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

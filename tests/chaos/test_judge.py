@@ -94,6 +94,14 @@ def test_a_verdict_nobody_asked_for_is_found(topics: Topics) -> None:
     assert judge(topics).invented == ["t9"]
 
 
+@pytest.mark.parametrize("given", [[], ["decline"], ["approve", "approve"]])
+def test_a_shop_that_is_not_given_the_first_verdict_once_is_found(topics: Topics, given: list[str]) -> None:
+    topics["fraud-verdicts"].append(answer(3, 0, action="decline"))
+    to_shop = {"t0": given, "t1": ["approve"], "t2": ["review"]}
+    assert judge(topics, given_to_shop=to_shop).ungiven == ["t0"]
+    assert judge(topics, given_to_shop={**to_shop, "t0": ["approve"]}).ungiven == []
+
+
 @pytest.mark.parametrize("planted", ["absent", "another", "late"])
 def test_a_verdict_without_its_evidence_is_found(topics: Topics, planted: str) -> None:
     proof = topics["fraud-evidence"].pop()

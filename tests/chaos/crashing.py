@@ -1,0 +1,144 @@
+"""The verdict worker, dying where it is told to: `python -m tests.chaos.crashing`.
+
+Each line of the file that IBOOK_CRASHES names is one life: `before evidence` kills the process, as kill -9 does,
+instead of a call of that step; `after evidence` when the call has returned. When there are no lines left it lives on.
+The lives are forked from a process that has everything imported, so that one costs a second instead of ten. No code
+of the worker knows of this: the steps are wrapped from here, and one that has moved away fails at start.
+"""
+
+import asyncio
+import ctypes
+import functools
+import importlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ibook.settings import load_settings
+from ibook.topics import DEAD_LETTERS, FRAUD_EVIDENCE, FRAUD_VERDICTS
+from streams.__main__ import run
+
+WORKER = "purchases-to-verdicts"
+STEPS = ("read", "score", "evidence", "verdict", "dead letter", "acknowledge", "commit")
+CRASHES = tuple(f"{when} {step}" for step in STEPS for when in ("before", "after"))
+CALLS = 4
+"""A life takes part in some work before it ends."""
+PR_SET_PDEATHSIG = 1
+Function = Callable[..., Any]
+
+
+def die(crash: str) -> None:
+    """kill -9, by our own hand."""
+    print(f"dies {crash}", flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def deadly(function: Function, crash: str, counts: Callable[..., bool]) -> Function:
+    """The function, which kills the process before or after its `CALLS`th call that `counts`."""
+    calls = 0
+
+    def _now(when: str, *args: Any, **kwargs: Any) -> None:
+        nonlocal calls
+        if crash.startswith(when) and counts(*args, **kwargs):
+            calls += 1
+            if calls >= CALLS:
+                die(crash)
+
+    @functools.wraps(function)
+    async def _asynchronous(*args: Any, **kwargs: Any) -> Any:
+        _now("before", *args, **kwargs)
+        result = await function(*args, **kwargs)
+        _now("after", *args, **kwargs)
+        return result
+
+    @functools.wraps(function)
+    def _synchronous(*args: Any, **kwargs: Any) -> Any:
+        _now("before", *args, **kwargs)
+        result = function(*args, **kwargs)
+        _now("after", *args, **kwargs)
+        return result
+
+    return _asynchronous if asyncio.iscoroutinefunction(function) else _synchronous
+
+
+def arm(crash: str) -> None:
+    """Wrap the step, before the worker is imported: it takes names over. Raises AttributeError when one has moved."""
+    module, name, counts = _STEPS[crash.split(" ", 1)[1]]
+    owner: Any = importlib.import_module(module)
+    *path, last = name.split(".")
+    for each in path:
+        owner = getattr(owner, each)
+    setattr(owner, last, deadly(getattr(owner, last), crash, counts))
+
+
+def _of_topic(name: str) -> Callable[..., bool]:
+    return lambda app, topic, *_: topic == name
+
+
+def _asks_for_states(reader: object, keys: dict[str, object], *_: object) -> bool:
+    return any(keys.values())
+
+
+def _in_the_loop(*_: object) -> bool:
+    """Not the golden rows, which the thread that follows the releases scores."""
+    return threading.current_thread() is threading.main_thread()
+
+
+_STEPS: dict[str, tuple[str, str, Callable[..., bool]]] = {
+    "read": ("ibook.edges.feature_reader", "FeatureReader.read", _asks_for_states),
+    "score": ("ibook.edges.fraud_model", "FraudModel.score", _in_the_loop),
+    "evidence": ("streams.publish", "publish", _of_topic(FRAUD_EVIDENCE.name)),
+    "verdict": ("streams.publish", "publish", _of_topic(FRAUD_VERDICTS.name)),
+    "dead letter": ("streams.publish", "publish", _of_topic(DEAD_LETTERS.name)),
+    "acknowledge": ("streams.batches", "acknowledge", lambda *_: True),
+    "commit": ("aiokafka", "AIOKafkaConsumer.commit", lambda *_: True),
+}
+"""Module and name of what is wrapped, and which of its calls count."""
+
+
+def take_line(path: Path) -> str:
+    """The first line of the file, which then has one less; empty when there is none."""
+    first, _, rest = path.read_text().partition("\n")
+    path.write_text(rest)
+    return first
+
+
+def live(crash: str) -> None:
+    """One life, in this process."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if crash:
+        arm(crash)
+    run(WORKER, load_settings())
+    os._exit(0)
+
+
+def import_what_is_slow() -> None:
+    """Everything that no crash is armed in: those modules must take the armed names over when they are imported."""
+    from ibook.edges.online_store import OnlineStore
+
+    OnlineStore(load_settings())
+    for name in ("xgboost", "faust", "uvloop", "aiokafka", "confluent_kafka", "ibook.edges.champion"):
+        importlib.import_module(name)
+
+
+def main() -> int:
+    """Live again and again; the exit code is the last life's."""
+    import_what_is_slow()
+    path = Path(os.environ["IBOOK_CRASHES"])
+    while True:
+        crash = take_line(path)
+        child = os.fork()
+        if child == 0:
+            live(crash)
+        signal.signal(signal.SIGTERM, lambda *_, child=child: os.kill(child, signal.SIGTERM))
+        _, status = os.waitpid(child, 0)
+        if not (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL):
+            return os.waitstatus_to_exitcode(status)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""The online store is killed, frozen, slow and flushed: verdicts go on without it, and come back by themselves."""
+
+import signal
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+
+from ibook import codec
+from ibook.edges.kafka_admin import apply_topics
+from ibook.messages import FraudVerdict
+from ibook.settings import Settings
+from ibook.topics import FRAUD_VERDICTS
+from infra.local.processes import free_port
+from infra.local.redis import LocalRedis
+from tests.chaos.models import Models
+from tests.chaos.platform import ChaosPlatform, platform_on
+from tests.chaos.proxy import SlowProxy
+from tests.chaos.report import Row
+from tests.chaos.scenario import Scenario, scenario
+from tests.workers import wait_until
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
+
+AWAY_SECONDS = 6.0
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> LocalRedis:
+    """One of our own, that can be taken away."""
+    return LocalRedis(tmp_path_factory.mktemp("redis"))
+
+
+@pytest.fixture(scope="module")
+def proxy(redis: LocalRedis) -> Iterator[SlowProxy]:
+    with SlowProxy(redis.port, free_port()) as passing:
+        yield passing
+
+
+@pytest.fixture(scope="module")
+def platform(
+    shared_platform_settings: Settings, redis: LocalRedis, proxy: SlowProxy, models: Models
+) -> Iterator[ChaosPlatform]:
+    settings = shared_platform_settings.model_copy(
+        update={"redis_url": f"redis://127.0.0.1:{proxy.port}/0", "session_timeout_seconds": 6.0}
+    )
+    apply_topics(settings)
+    models.install(settings)
+    with platform_on(settings, [redis]) as running:
+        yield running
+
+
+def postures(night: Scenario) -> Counter[str]:
+    """How often each posture was the answer's."""
+    return Counter(codec.decode(each.value, FraudVerdict).posture for each in night.logs[FRAUD_VERDICTS.name])
+
+
+def assert_left_and_came_back(night: Scenario) -> None:
+    """Some verdicts were given without features, and the last ones with them, in the middle of the traffic."""
+    given = [codec.decode(each.value, FraudVerdict) for each in night.logs[FRAUD_VERDICTS.name]]
+    given.sort(key=lambda verdict: verdict.occurred_at)
+    assert "no_features" in {verdict.posture for verdict in given}
+    assert given[-1].posture in ("normal", "rules_only"), postures(night)
+
+
+@pytest.mark.chaos(scenario="Redis killed")
+def test_redis_is_killed(platform: ChaosPlatform, row: Row, seed: str) -> None:
+    with scenario(platform, row, seed) as night:
+        for _ in range(2):
+            night.let_flow(2)
+            platform.end("redis", signal.SIGKILL)
+        night.let_flow(6)
+    assert_left_and_came_back(night)
+
+
+@pytest.mark.chaos(scenario="Redis frozen")
+def test_redis_is_frozen(platform: ChaosPlatform, row: Row, seed: str) -> None:
+    with scenario(platform, row, seed) as night:
+        night.let_flow(2)
+        with platform.frozen("redis"):
+            night.let_flow(AWAY_SECONDS)
+        night.let_flow(6)
+    assert_left_and_came_back(night)
+
+
+@pytest.mark.chaos(scenario="Redis slow")
+def test_redis_is_slow(platform: ChaosPlatform, row: Row, seed: str, proxy: SlowProxy) -> None:
+    with scenario(platform, row, seed) as night:
+        night.let_flow(2)
+        with proxy.slowed(2 * platform.settings.feature_read_seconds):
+            night.let_flow(AWAY_SECONDS)
+        with proxy.slowed(platform.settings.feature_read_seconds / 8):  # slow, but within the bound
+            night.let_flow(AWAY_SECONDS)
+        night.let_flow(6)
+    assert_left_and_came_back(night)
+
+
+@pytest.mark.chaos(scenario="Redis flushed")
+def test_redis_is_flushed(platform: ChaosPlatform, row: Row, seed: str) -> None:
+    with scenario(platform, row, seed) as night, Redis.from_url(platform.settings.redis_url) as client:
+        for _ in range(3):
+            night.let_flow(2)
+            client.flushall()
+            wait_until(lambda: client.dbsize() > 0, 30, "pushes to go on")
+        night.let_flow(6)
+    assert_left_and_came_back(night)
