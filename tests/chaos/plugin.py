@@ -21,6 +21,7 @@ class ChaosPlugin:
         self.everything = "chaos" in str(config.getoption("markexpr"))
         """Whether this is `make chaos`."""
         self.seed = os.environ.get("CHAOS_SEED") or (str(secrets.randbelow(10_000)) if self.everything else "0")
+        self._config = config
         self._rows: list[Row] = []
         self._left_out = 0
 
@@ -53,8 +54,12 @@ class ChaosPlugin:
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Receive it."""
-        self._rows += [Row(**told) for name, told in report.user_properties if name == _PROPERTY]  # type: ignore[arg-type]
+        """Receive it, and show it as the run goes on."""
+        for name, told in report.user_properties:
+            if name == _PROPERTY:
+                self._rows.append(Row(**told))  # type: ignore[arg-type]
+                if self.everything:
+                    self._show(table(self._rows)[-1])
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """A process that runs a part of the tests tells the one that reports what was left out."""
@@ -79,11 +84,15 @@ class ChaosPlugin:
             )
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_unconfigure(self, config: pytest.Config) -> None:
+    def pytest_unconfigure(self) -> None:
         """After pytest's own closing line."""
-        terminal = config.pluginmanager.get_plugin("terminalreporter")
-        if terminal is not None and self.everything and self._rows:
-            terminal.write_line(last_line(self._rows))
+        if self.everything and self._rows:
+            self._show(last_line(self._rows))
+
+    def _show(self, line: str) -> None:
+        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+        if terminal is not None:
+            terminal.write_line(line)
 
 
 def _is_long(item: pytest.Item) -> bool:

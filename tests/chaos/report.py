@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+NAME_WIDTH = 55
+
 
 @dataclass
 class Row:
@@ -37,6 +39,7 @@ def table(rows: Sequence[Row]) -> list[str]:
         figures = [_figure(getattr(row, name)) for name in COLUMNS]
         cells.append([row.scenario, *figures, "" if row.passed else "FAILED"])
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
+    widths[0] = max(widths[0], NAME_WIDTH)
     return [_line(line, widths) for line in cells]
 
 
