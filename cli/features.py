@@ -2,22 +2,20 @@
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.kept import reached_data
 from cli.settings import DataDir
 from ibook.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from cli.kept import Reached
     from ibook.edges.parity import ParityReport
 
 app = typer.Typer(help="Features: compare, backfill, rebuild, examine.", no_args_is_help=True)
-DISAGREES, INTERRUPTED = 1, 130
+DISAGREES = 1
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the result to this file.")]
 
 
@@ -30,7 +28,7 @@ def parity(json_file: JsonFile = None, data_dir: DataDir = None) -> None:
     """
     from ibook.edges.parity import check_parity
 
-    with _reached(data_dir) as reached:
+    with reached_data(data_dir) as reached:
         _say(f"Looking at {reached.settings.data_dir}{'' if reached.live else ', with a Kafka of our own'}.")
         report = check_parity(reached.settings, live=reached.live, say=_say)
     if json_file is not None:
@@ -38,21 +36,6 @@ def parity(json_file: JsonFile = None, data_dir: DataDir = None) -> None:
     show_parity(report)
     if not report.sound:
         raise typer.Exit(DISAGREES)
-
-
-@contextmanager
-def _reached(data_dir: Path | None, *, with_redis: bool = False) -> "Iterator[Reached]":
-    """The data to look at; an interruption stops what was started for it."""
-    from cli.kept import kept_data
-    from infra.local.processes import interrupt_on_signals
-
-    interrupt_on_signals()
-    try:
-        with kept_data(data_dir, with_redis=with_redis) as reached:
-            yield reached
-    except KeyboardInterrupt:
-        _say("Stopped before its end; nothing is left running.")
-        raise typer.Exit(INTERRUPTED) from None
 
 
 def show_parity(report: "ParityReport") -> None:
@@ -145,7 +128,7 @@ def rebuild(
 
     if for_workers and not from_log:
         raise ConfigurationError("The changelog is what the workers know: --for-workers needs --from-log.")
-    with _reached(data_dir, with_redis=not for_workers) as reached:
+    with reached_data(data_dir, with_redis=not for_workers) as reached:
         if for_workers:
             count = edge.give_to_workers(reached.settings, live=reached.live)
             _say(f"{count:,} states are in the changelog: start the workers, and empty Redis if it runs.")

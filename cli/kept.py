@@ -5,6 +5,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import typer
+
 from cli.settings import settings_for, settings_of_running
 from ibook.errors import ConfigurationError
 
@@ -19,6 +21,23 @@ class Reached(NamedTuple):
     live: bool
     own_redis: bool = False
     """Whether Redis was started for the command, empty."""
+
+
+INTERRUPTED = 130
+
+
+@contextmanager
+def reached_data(data_dir: Path | None, *, with_redis: bool = False) -> Iterator[Reached]:
+    """`kept_data` for a command: an interruption stops what was started for it, and ends the command."""
+    from infra.local.processes import interrupt_on_signals
+
+    interrupt_on_signals()
+    try:
+        with kept_data(data_dir, with_redis=with_redis) as reached:
+            yield reached
+    except KeyboardInterrupt:
+        print("Stopped before its end; nothing is left running.", flush=True)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 @contextmanager

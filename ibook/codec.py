@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from ibook.errors import InvalidMessage
-from ibook.messages import DeadLetter, Message
+from ibook.messages import DeadLetter, DeadLetterRedriven, Message
 
 MAX_BYTES = 64 * 1024
 """Largest message we read; the largest honest one is a listing of 50 ticket types, about 6 KiB."""
@@ -79,7 +79,13 @@ def unpack_state(payload: bytes, type_: Any) -> Any:
     return _unpacker(type_).decode(payload)
 
 
+def decode_letters(payload: bytes | None) -> DeadLetter | DeadLetterRedriven:
+    """Read a message of `dead-letters`, be it a letter or what became of one. Raises InvalidMessage."""
+    message: DeadLetter | DeadLetterRedriven = decode(payload, DeadLetter | DeadLetterRedriven, max_bytes=MAX_OWN_BYTES)
+    return message
+
+
 def decode_dead_letter(payload: bytes | None) -> DeadLetter:
-    """Read a message of `dead-letters`. Raises InvalidMessage."""
+    """Read a dead letter. Raises InvalidMessage, also on what tells of one."""
     letter: DeadLetter = decode(payload, DeadLetter, max_bytes=MAX_OWN_BYTES)
     return letter

@@ -20,6 +20,14 @@ class InvalidMessage(IbookError):
         self.detail = detail
 
 
+class OwnCodeFails(IbookError):
+    """Our own code fails on one message after another: stop, acknowledge nothing, go back to the version before."""
+
+
+class NothingKnown(IbookError):
+    """No log tells of what was asked for: look at the id again."""
+
+
 class BrokerUnavailable(IbookError):
     """Kafka did not answer in time: wait and try again, nothing was decided."""
 

@@ -16,8 +16,9 @@ DUPLICATES = Counter("ibook_fraud_duplicate_purchases_total", "Purchases skipped
 CONFLICTS = Counter("ibook_fraud_conflicting_purchases_total", "A known transaction id with another payload.")
 UNANSWERED = Gauge(
     "ibook_fraud_unanswered_purchases",
-    "Purchases that wait longer than IBOOK_UNANSWERED_AFTER_SECONDS for a verdict; NaN while Kafka does not say.",
+    "Purchases that wait longer than IBOOK_UNANSWERED_AFTER_SECONDS for a verdict; NaN where nobody asks or can say.",
 )
+UNANSWERED.set(float("nan"))  # a process that does not ask must not say 0
 SCORES = Counter("ibook_fraud_scores_total", "Purchases scored over HTTP.", ["action", "posture"])
 SCORE_ERRORS = Counter("ibook_fraud_score_errors_total", "Rows that were not scored over HTTP.", ["reason"])
 SCORE_SECONDS = Histogram("ibook_fraud_score_seconds", "One request for scores.", buckets=LATENCY_BUCKETS)

@@ -101,6 +101,10 @@ class Settings(BaseSettings):
     """A model that approves a share larger or smaller by more is taken back."""
     unanswered_after_seconds: float = Field(default=10.0, ge=1)
     """A purchase that waits longer than this for its verdict is counted as unanswered, until it has one."""
+    own_failures: int = Field(default=20, ge=2)
+    """Different messages in a row that our own code may fail on before the worker stops: a bad deploy."""
+    redrive_attempts: int = Field(default=3, ge=1)
+    """How often a dead letter's message may be published again before `ibook dead-letters redrive` refuses it."""
     session_timeout_seconds: float = Field(default=10.0, ge=6)
     """Kafka group session; a killed worker's partitions move after it."""
     seed: int = 0

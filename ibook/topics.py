@@ -98,8 +98,8 @@ MODEL_REPORTS = Topic(
     retention_days=1, partitions="one",
 )  # fmt: skip
 DEAD_LETTERS = Topic(
-    name="dead-letters", message=m.DeadLetter, key="source key", written_by="the owner of the source topic",
-    read_by="cli", retention_days=30, partitions="one",
+    name="dead-letters", message=m.DeadLetter | m.DeadLetterRedriven, key="source key",
+    written_by="the owner of the source topic, cli", read_by="cli", retention_days=30, partitions="one",
 )  # fmt: skip
 
 TOPICS = (

@@ -14,12 +14,14 @@ from ibook.clock import Clock, SystemClock, to_us
 from ibook.codec import decode
 from ibook.entities import EntityName, EntityUpdate, EntityUpdates, Watermark
 from ibook.errors import InvalidMessage
+from ibook.failing import OwnFailures
+from ibook.letters import UNHANDLED
 from ibook.partitioning import partition_of
 from ibook.settings import Settings
 from ibook.topics import BY_NAME, ENTITY_UPDATES, FEATURE_SOURCES
 from streams.app import TICK_SECONDS, Event, Stream, create_app, every, is_at_end, raw_topic
 from streams.batches import acknowledge, each_batch
-from streams.dead_letters import publish_dead_letters
+from streams.dead_letters import publish_dead_letters, unhandled
 from streams.offsets import committed_offsets
 from streams.publish import Record, publish_all
 
@@ -68,18 +70,26 @@ class Progress:
 
 
 def updates_by_partition(
-    events: Sequence[Event], partitions: int
+    events: Sequence[Event], partitions: int, failures: OwnFailures
 ) -> tuple[dict[int, list[EntityUpdate]], list[tuple[Event, InvalidMessage]]]:
-    """The updates of a batch grouped by target partition, in order, and what could not be read."""
+    """The updates of a batch grouped by target partition, in order, and what could not be read.
+
+    Raises OwnCodeFails when our own code fails on one message after another; a lone one is dead-lettered, `unhandled`.
+    """
     groups: dict[int, list[EntityUpdate]] = {}
     rejected: list[tuple[Event, InvalidMessage]] = []
     for event in events:
         try:
             update = _update(event)
+            homes = _homes(update, partitions)
         except InvalidMessage as error:
             rejected.append((event, error))
             continue
-        for partition, names in _homes(update, partitions).items():
+        except Exception as error:  # a bug, and no reason to count nothing else
+            rejected.append((event, unhandled(event, error, failures)))
+            continue
+        failures.worked()
+        for partition, names in homes.items():
             groups.setdefault(partition, []).append(msgspec.structs.replace(update, entities=names))
     return groups, rejected
 
@@ -112,11 +122,17 @@ def _records(groups: Mapping[int, list[EntityUpdate]]) -> dict[int, list[Record]
     }
 
 
-async def send_batch(app: AppT, events: Sequence[Event], progress: Progress, partitions: int, clock: Clock) -> None:
-    """Send the updates of a batch, dead-letter what is ours to dead-letter, acknowledge."""
-    groups, rejected = updates_by_partition(events, partitions)
+async def send_batch(
+    app: AppT, events: Sequence[Event], progress: Progress, partitions: int, clock: Clock, failures: OwnFailures
+) -> None:
+    """Send the updates of a batch, dead-letter what is ours to dead-letter, acknowledge. Raises OwnCodeFails."""
+    groups, rejected = updates_by_partition(events, partitions, failures)
     await publish_all(app, ENTITY_UPDATES.name, _records(groups))
-    ours = [(event, error) for event, error in rejected if BY_NAME[event.message.topic].dead_letters_by == "features"]
+    ours = [
+        (event, error)
+        for event, error in rejected
+        if error.reason == UNHANDLED or BY_NAME[event.message.topic].dead_letters_by == "features"
+    ]
     await publish_dead_letters(app, ours, clock=clock)
     for event in events:
         progress.advance(event.message.tp, event.message.offset, int(event.message.timestamp * 1_000_000))
@@ -132,6 +148,7 @@ def create(settings: Settings, clock: Clock | None = None) -> faust.App:
     app = create_app(NAME, settings)
     progress = Progress()
     sending = asyncio.Lock()
+    failures = OwnFailures(settings.own_failures)
 
     @app.on_partitions_revoked.connect(weak=False)
     async def _hand_over(sender: AppT, revoked: set[TP], **_: object) -> None:
@@ -145,7 +162,7 @@ def create(settings: Settings, clock: Clock | None = None) -> faust.App:
 
     async def _handle(batch: list[Event]) -> None:
         async with sending:
-            await send_batch(app, batch, progress, settings.partitions, clock)
+            await send_batch(app, batch, progress, settings.partitions, clock, failures)
 
     @app.agent(raw_topic(app, *SOURCES), concurrency=1)
     async def activity_to_entities(stream: Stream) -> None:

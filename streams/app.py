@@ -17,7 +17,7 @@ import structlog
 from faust.types import TP, AppT, EventT, StreamT, TopicT
 from yarl import URL
 
-from ibook.errors import ConfigurationError
+from ibook.errors import ConfigurationError, OwnCodeFails
 from ibook.settings import Settings
 from streams.connections import mend_connections
 from streams.fetching import RELAXED, Patience, patient_transport
@@ -171,6 +171,8 @@ async def or_leave(work: Coroutine[Any, Any, None]) -> None:
     """
     try:
         await work
+    except OwnCodeFails as error:
+        leave(str(error))
     except Exception as error:  # anything: a bug must neither lose an event nor pass in silence
         log.exception("unexpected error")
         leave("unexpected error", error=repr(error))

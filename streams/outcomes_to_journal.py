@@ -9,7 +9,9 @@ import structlog
 from ibook import metrics
 from ibook.clock import Clock, SystemClock
 from ibook.codec import decode, encode
+from ibook.edges.unanswered import Unanswered
 from ibook.errors import InvalidMessage, QuoteRefused
+from ibook.failing import OwnFailures
 from ibook.journal import entry_of
 from ibook.partitioning import partition_of
 from ibook.quotes import QuoteKeys, quote_keys
@@ -17,7 +19,7 @@ from ibook.settings import Settings
 from ibook.topics import BY_NAME, FRAUD_VERDICTS, PAYMENT_OUTCOMES, QUOTE_JOURNAL
 from streams.app import Event, Stream, create_app, raw_topic
 from streams.batches import acknowledge, each_batch
-from streams.dead_letters import publish_dead_letters
+from streams.dead_letters import publish_dead_letters, unhandled
 from streams.publish import Record, publish_all
 
 log = structlog.get_logger()
@@ -33,8 +35,11 @@ class Entries:
     rejected: list[tuple[Event, InvalidMessage]] = field(default_factory=list)
 
 
-def entries_of(events: Sequence[Event], keys: QuoteKeys, settings: Settings) -> Entries:
-    """The journal entries of a batch. Sales at quotes that can't be honoured are counted and left out."""
+def entries_of(events: Sequence[Event], keys: QuoteKeys, settings: Settings, failures: OwnFailures) -> Entries:
+    """The journal entries of a batch. Sales at quotes that can't be honoured are counted and left out.
+
+    Raises OwnCodeFails when our own code fails on one message after another; a lone one is dead-lettered, `unhandled`.
+    """
     found = Entries()
     for event in events:
         try:
@@ -45,6 +50,10 @@ def entries_of(events: Sequence[Event], keys: QuoteKeys, settings: Settings) -> 
         except QuoteRefused as refusal:
             _refuse(event, refusal, found)
             continue
+        except Exception as error:  # a bug, and no reason to journal nothing else
+            found.rejected.append((event, unhandled(event, error, failures)))
+            continue
+        failures.worked()
         if entry is not None:
             partition = partition_of(entry.quote_id, settings.partitions)
             found.records.setdefault(partition, []).append(Record(entry.quote_id.encode(), encode(entry)))
@@ -64,10 +73,12 @@ def create(settings: Settings, clock: Clock | None = None) -> faust.App:
     """The worker's Faust app."""
     clock = clock or SystemClock()
     app = create_app(NAME, settings)
-    keys = quote_keys(settings)
+    if settings.metrics_port:
+        Unanswered.follow(settings)  # here too: the verdict worker may be what is dead
+    keys, failures = quote_keys(settings), OwnFailures(settings.own_failures)
 
     async def _handle(batch: list[Event]) -> None:
-        found = entries_of(batch, keys, settings)
+        found = entries_of(batch, keys, settings, failures)
         await publish_all(app, QUOTE_JOURNAL.name, found.records)
         await publish_dead_letters(app, found.rejected, clock=clock)
         acknowledge(batch)

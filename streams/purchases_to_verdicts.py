@@ -19,26 +19,28 @@ from ibook.codec import decode, encode
 from ibook.edges.champion import Champion
 from ibook.edges.feature_reader import FeatureReader, Reading
 from ibook.edges.online_store import OnlineStore
-from ibook.edges.scoring import Asked, Scorer
+from ibook.edges.scoring import Asked, Batch, Scorer
 from ibook.edges.unanswered import Unanswered
 from ibook.entities import ENTITIES, EntityName, is_future, source_slot
 from ibook.errors import FeatureUnavailable, InvalidMessage
+from ibook.failing import OwnFailures
 from ibook.fraud import VerdictPolicy, load_policy
 from ibook.heartbeat import Heartbeat, offset_of
+from ibook.letters import TRANSACTION_HEADER
 from ibook.messages import PurchaseRequested
 from ibook.own_purchases import update_of_purchase
 from ibook.settings import Settings
 from ibook.topics import FRAUD_EVIDENCE, FRAUD_VERDICTS, TICKET_PURCHASES
 from ibook.verdicts import evidence_of, unreadable_verdict, verdict_of
-from streams.app import Event, Stream, create_app, or_leave, raw_topic
+from streams.app import Event, Stream, create_app, every, or_leave, raw_topic
 from streams.batches import acknowledge, each_batch, is_ours
 from streams.dead_letters import publish_dead_letters
 from streams.fetching import PROMPT
+from streams.holding import Outcome
 from streams.publish import Record, publish_all
 from streams.verdict_knowledge import Knowledge
 from streams.verdict_log import (
     DIGEST_HEADER,
-    TRANSACTION_HEADER,
     answered_before,
     header,
     purchases_before,
@@ -51,6 +53,8 @@ NAME = "purchases-to-verdicts"
 TOPIC = TICKET_PURCHASES.name
 MODEL_WAIT_SECONDS = 30.0
 HAND_OVER_SECONDS = 5.0
+HELD_SECONDS = 0.5
+"""How often it is looked whether purchases are held too long."""
 BATCH_LIMIT = 128
 """A batch costs a read of the store and two acknowledged sends, whatever its size; only a backlog makes it as large."""
 
@@ -61,6 +65,8 @@ class Sorted:
 
     purchases: list[Asked] = field(default_factory=list)
     rejected: list[tuple[Event, InvalidMessage]] = field(default_factory=list)
+    failed: list[Outcome] = field(default_factory=list)
+    """What our own code could not even sort."""
 
 
 @dataclass
@@ -86,6 +92,7 @@ class Worker:
         self._champion = champion
         self._scorer = Scorer(settings, champion, policy, clock)
         self._clock = clock
+        self._failures = OwnFailures(settings.own_failures)
         self._knowledge = Knowledge()
         self._on_its_way: asyncio.Task[None] | None = None
         self._deciding = asyncio.Lock()
@@ -117,6 +124,17 @@ class Worker:
                 self._on_its_way = asyncio.create_task(or_leave(self._deliver(answers)))
             elif known is self._knowledge:
                 self._knowledge = Knowledge()  # it takes for answered what is left to the next holder
+
+    async def answer_held(self) -> None:
+        """Answer the purchases that our own code failed on and nothing has followed for a while."""
+        async with self._deciding:
+            known = self._knowledge
+            overdue = [(event, error) for event, error in known.holding.overdue(self._clock.now()) if is_ours(event)]
+            if overdue:
+                answers = Answers([event for event, _ in overdue], overdue)
+                self._answer_rejected(answers, known)
+                await self._arrived()
+                self._on_its_way = asyncio.create_task(or_leave(self._deliver(answers)))
 
     async def _arrived(self) -> None:
         """Wait for the batch that is on its way."""
@@ -175,13 +193,22 @@ class Worker:
                 _leave_out(event, purchase, known)
                 continue
             answered.add(purchase.transaction_id, digest, event.message.offset)
-            work.purchases.append(Asked.of(purchase, source_of(event)))
+            try:
+                work.purchases.append(Asked.of(purchase, source_of(event)))
+            except Exception as error:  # a bug, and no reason to stop answering everybody else
+                log.exception("a purchase could not be taken apart", transaction=purchase.transaction_id)
+                why = InvalidMessage("unscorable", repr(error))
+                work.failed.append(Outcome(event, purchase.transaction_id, why))
         return work
 
     def _decide(self, work: Sorted, reading: Reading | None, batch: Sequence[Event], known: Knowledge) -> Answers:
         done = self._scorer.decide(work.purchases, reading, known.own)
-        events = {source_of(event): event for event in batch}
-        answers = Answers(batch, work.rejected + [(events[asked.source], error) for asked, error in done.rejected])
+        released = known.holding.take(_outcomes(work, done, batch), self._failures, self._clock.now())
+        held = known.holding.events()
+        answers = Answers(
+            [event for event, _ in released if event not in batch] + [event for event in batch if event not in held],
+            work.rejected + released,
+        )
         for scored in done.scored:
             partition = scored.source[1]
             key = scored.purchase.transaction_id.encode()
@@ -190,9 +217,12 @@ class Worker:
             headers = _headers(scored.source, digest_of(scored.purchase))
             answers.verdicts.setdefault(partition, []).append(Record(key, verdict, headers))
             metrics.VERDICTS.labels(scored.decision.action, done.about.posture).inc()
+        self._answer_rejected(answers, known)
+        return answers
+
+    def _answer_rejected(self, answers: Answers, known: Knowledge) -> None:
         for event, error in answers.rejected:
             self._answer_unreadable(event, error, answers, known.answered[event.message.partition])
-        return answers
 
     async def _read(self, purchases: Sequence[Asked], known: Knowledge) -> Reading | None:
         """Bring what is known of the purchases' entities up to date; None when the store does not answer."""
@@ -245,6 +275,18 @@ def source_of(event: Event) -> tuple[str, int, int]:
     return event.message.topic, event.message.partition, event.message.offset
 
 
+def _outcomes(work: Sorted, done: Batch, batch: Sequence[Event]) -> list[Outcome]:
+    """What became of the purchases that were asked for, in the order of the batch."""
+    failed = {asked.source: error for asked, error in done.rejected}
+    found = {source_of(outcome.event): outcome for outcome in work.failed}
+    asked_for = {asked.source: asked.purchase.transaction_id for asked in work.purchases}
+    for event in batch:
+        source = source_of(event)
+        if source in asked_for:
+            found[source] = Outcome(event, asked_for[source], failed.get(source))
+    return [found[source] for source in map(source_of, batch) if source in found]
+
+
 def _leave_out(event: Event, purchase: PurchaseRequested, known: Knowledge) -> None:
     """A purchase delivered again needs no second answer, but the store may not have it yet: it counts."""
     partition, offset = event.message.partition, event.message.offset
@@ -280,6 +322,8 @@ def create(settings: Settings, clock: Clock | None = None) -> faust.App:
     @app.on_partitions_revoked.connect(weak=False)
     async def _hand_over(sender: AppT, revoked: set[TP], **_: object) -> None:
         await worker.hand_over()
+
+    every(app, HELD_SECONDS, worker.answer_held)
 
     @app.agent(raw_topic(app, TOPIC), concurrency=1)
     async def purchases_to_verdicts(stream: Stream) -> None:

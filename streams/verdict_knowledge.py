@@ -9,6 +9,7 @@ from ibook.entities import is_future
 from ibook.errors import InvalidMessage
 from ibook.messages import PurchaseRequested
 from ibook.own_purchases import OwnPurchases, update_of_purchase
+from streams.holding import Holding
 from streams.verdict_log import Purchased
 
 
@@ -18,6 +19,7 @@ class Knowledge:
 
     answered: dict[int, Answered] = field(default_factory=dict)
     own: OwnPurchases = field(default_factory=OwnPurchases)
+    holding: Holding = field(default_factory=Holding)
 
     def remember_before(self, before: Sequence[Purchased], partition: int) -> None:
         """What was answered counts as this worker's own; what was refused or repeated then is left out again."""

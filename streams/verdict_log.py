@@ -20,7 +20,6 @@ REMEMBERED_MS = 24 * 3600 * 1000
 MAX_UNSEEN = 20_000
 DIGEST_HEADER = "asked"
 SOURCE_HEADER = "source"
-TRANSACTION_HEADER = "transaction_id"
 
 
 class Purchased(NamedTuple):

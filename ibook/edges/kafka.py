@@ -163,7 +163,7 @@ class BroadcastReader:
             for message in self._consumer.consume(10_000, timeout=0.1):
                 error = message.error()
                 if error is None:
-                    records.append(_record(message))
+                    records.append(record_of(message))
                 elif error.code() == KafkaError._PARTITION_EOF:
                     awaited.discard((str(message.topic()), int(message.partition() or 0)))
         return records
@@ -179,10 +179,10 @@ class BroadcastReader:
         while True:
             left = max(0.0, deadline - time.monotonic())
             first = self._consumer.consume(1, timeout=left)
-            records = [_record(message) for message in first if message.error() is None]
+            records = [record_of(message) for message in first if message.error() is None]
             if records:
                 more = self._consumer.consume(limit - 1, timeout=0) if limit > 1 else []
-                return records + [_record(message) for message in more if message.error() is None]
+                return records + [record_of(message) for message in more if message.error() is None]
             if not left:
                 return []
 
@@ -225,7 +225,8 @@ class BroadcastReader:
         return [(topic, number) for number in sorted(found.partitions)]
 
 
-def _record(message: Message) -> Record:
+def record_of(message: Message) -> Record:
+    """A message as it lies in its partition."""
     headers: Any = message.headers() or []
     return Record(
         topic=str(message.topic()),

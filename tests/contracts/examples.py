@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct, inspect
 
-from ibook.codec import decode, decode_dead_letter
+from ibook.codec import decode, decode_letters
 from ibook.topics import BY_NAME, DEAD_LETTERS, TOPICS, Topic
 
 FOLDER = Path(__file__).parent / "examples"
@@ -42,7 +42,7 @@ def examples() -> Iterator[Example]:
 
 def read(topic: Topic, payload: bytes | None) -> Any:
     """Decode a payload as the readers of this topic do. Raises InvalidMessage."""
-    return decode_dead_letter(payload) if topic is DEAD_LETTERS else decode(payload, topic.message)
+    return decode_letters(payload) if topic is DEAD_LETTERS else decode(payload, topic.message)
 
 
 def types_of(topic: Topic) -> list[inspect.StructType]:

@@ -18,7 +18,7 @@ FENCED = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 MAKE = re.compile(r"\bmake ([a-z-]+)\b")
-IBOOK = re.compile(r"(?:\.venv/bin/|`)ibook ([a-z]+)(?: ([a-z]+)\b)?")
+IBOOK = re.compile(r"(?:\.venv/bin/|`)ibook ([a-z]+(?:-[a-z]+)*)(?: ([a-z]+)\b)?")
 MODULE = re.compile(r"python -m ([a-z_.]+)")
 
 

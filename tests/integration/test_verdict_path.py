@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,8 @@ from redis import Redis
 
 from ibook import codec
 from ibook import messages as m
+from ibook.clock import SystemClock
+from ibook.edges.dead_letters import DeadLetters, redrive
 from ibook.edges.kafka import producer
 from ibook.entities import EntityUpdate, EntityUpdates, unpack
 from ibook.features import ENTITY_FEATURES, FEATURE_NAMES
@@ -100,8 +103,8 @@ def test_a_known_transaction_with_another_payload_is_a_dead_letter(
 
 
 def reasons(settings: Settings) -> list[str]:
-    letters = [codec.decode_dead_letter(value) for _, _, _, value in read_all(settings, "dead-letters")]
-    return [letter.reason for letter in letters]
+    letters = [codec.decode_letters(value) for _, _, _, value in read_all(settings, "dead-letters")]
+    return [letter.reason for letter in letters if isinstance(letter, m.DeadLetter)]
 
 
 def test_unreadable_purchases_go_to_dead_letters_and_the_stream_goes_on(
@@ -122,6 +125,34 @@ def test_unreadable_purchases_go_to_dead_letters_and_the_stream_goes_on(
     assert set(reasons(shared_platform_settings)[before:]) == {"malformed", "invalid", "oversize"}
     wait_until(lambda: "unreadable-1" in verdicts(shared_platform_settings), 30, "the unreadable one's verdict")
     assert verdicts(shared_platform_settings)["unreadable-1"][0].action == "review"
+
+
+def test_a_redriven_purchase_that_is_still_unreadable_is_refused_again_and_its_attempts_are_counted(
+    shared_platform_settings: Settings, workers: Workers
+) -> None:
+    settings = shared_platform_settings
+    client = producer(settings)
+    client.produce(TICKET_PURCHASES.name, b"[1", b"card-redriven", headers=[("trace", b"7")])
+    client.flush(10)
+    attempts: list[int] = []
+    for attempt in range(settings.redrive_attempts + 1):
+        wait_until(lambda attempt=attempt: len(letters_of(settings, b"[1")) > attempt, 30, "a letter")  # type: ignore[misc]
+        attempts = [letter.attempt for letter in letters_of(settings, b"[1")]
+        done = redriven(settings, letters_of(settings, b"[1")[-1].message_id)
+        assert (done["redriven"], done["attempts"]) == ((0, 1) if attempt == settings.redrive_attempts else (1, 0))
+    assert attempts == [0, 1, 2, 3]
+    last = letters_of(settings, b"[1")[-1]
+    assert (last.key, last.headers) == (b"card-redriven", [("trace", b"7"), ("redrive-attempt", b"3")])
+
+
+def letters_of(settings: Settings, payload: bytes) -> list[m.DeadLetter]:
+    found = [codec.decode_letters(value) for _, _, _, value in read_all(settings, "dead-letters")]
+    return [each for each in found if isinstance(each, m.DeadLetter) and each.payload == payload]
+
+
+def redriven(settings: Settings, letter: str) -> Counter[str]:
+    with DeadLetters(settings) as letters:
+        return Counter(redrive(letters, letters.book().named(letter), settings, SystemClock()).fates)
 
 
 def test_a_restarted_worker_knows_what_was_answered(shared_platform_settings: Settings, workers: Workers) -> None:

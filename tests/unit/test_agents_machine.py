@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from ibook.codec import encode
 from ibook.entities import EntityUpdates, pack, source_slot, unpack, update_of
+from ibook.failing import OwnFailures
 from ibook.features import ENTITY_FEATURES
 from ibook.messages import PaymentOutcome, PurchaseRequested
 from ibook.states import StoredState, WindowState, decode_state, decode_stored, state_in
@@ -60,7 +61,9 @@ class Sender:
     def step(self, source: tuple[str, int], count: int, fuse: Fuse) -> None:
         begin = self.committed[source]
         values = list(enumerate(self.source[source][begin : begin + count], start=begin))
-        groups, rejected = updates_by_partition([_event(source, *value) for value in values], PARTITIONS)
+        groups, rejected = updates_by_partition(
+            [_event(source, *value) for value in values], PARTITIONS, OwnFailures(2)
+        )
         assert not rejected
         for partition, updates in groups.items():
             fuse.burn()

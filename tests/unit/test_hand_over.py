@@ -1,6 +1,7 @@
 """Partitions that move while the verdict worker reads: nobody is judged without a past."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -11,15 +12,20 @@ import pytest
 from ibook.answered import Answered
 from ibook.clock import ManualClock
 from ibook.codec import encode
+from ibook.edges import scoring
 from ibook.edges.champion import Running
 from ibook.edges.feature_reader import Reading
+from ibook.errors import OwnCodeFails
+from ibook.features import vector_of
 from ibook.fraud import load_policy
 from ibook.heartbeat import Heartbeat
+from ibook.letters import TRANSACTION_HEADER
+from ibook.messages import PurchaseRequested
 from ibook.settings import Settings
 from streams import purchases_to_verdicts
+from streams.holding import HOLD
 from streams.publish import Record
 from streams.purchases_to_verdicts import Worker
-from streams.verdict_log import TRANSACTION_HEADER
 from tests.traffic import purchase
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -49,9 +55,10 @@ class Stage:
         self.reader = Reader()
         self.published: list[Record] = []
         self.acknowledged: list[int] = []
-        self.learned = 0
+        self.learned = self.read = 0
+        self.clock = ManualClock(NOW)
         champion: Any = SimpleNamespace(running=Running(), wait=lambda seconds: True)
-        self.worker = Worker(self.app, Settings(), self.reader, champion, load_policy(), ManualClock(NOW))  # type: ignore[arg-type]
+        self.worker = Worker(self.app, Settings(own_failures=3), self.reader, champion, load_policy(), self.clock)  # type: ignore[arg-type]
 
     def learn(self, *_: object) -> Answered:
         self.learned += 1
@@ -59,6 +66,11 @@ class Stage:
 
     async def publish_all(self, app: object, topic: str, records: dict[int, list[Record]]) -> None:
         self.published += [record for found in records.values() for record in found]
+
+    def actions(self) -> dict[str, str]:
+        """What the verdicts say, by transaction."""
+        told = (json.loads(record.value or b"") for record in self.published)
+        return {each["transaction_id"]: each["action"] for each in told if each["type"] == "fraud_verdict.v1"}
 
     def batch(self) -> list[Any]:
         """A purchase, and one that nobody can read."""
@@ -120,3 +132,76 @@ async def test_a_hand_over_that_cannot_wait_takes_nothing_from_the_batch_at_work
     await at_work
     await stage.worker.hand_over()
     assert {record.key for record in stage.published} == {b"t0", b"t1"}
+
+
+# ---------------------------------------------------------------------------------------------- our own code that fails
+def breaks(names: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deploy whose features fail on these transactions."""
+    sound = vector_of
+
+    def broken(bought: PurchaseRequested, *others: Any) -> Any:
+        if bought.transaction_id[0] in names:
+            raise KeyError("amount")
+        return sound(bought, *others)
+
+    monkeypatch.setattr(scoring, "vector_of", broken)
+
+
+async def handled(stage: Stage, *names: str) -> None:
+    """Purchases read one by one; a name with `?` is unreadable."""
+    stage.reader.go_on.set()
+    for name in names:
+        offset = stage.read
+        stage.read += 1
+        payload = b"?" if "?" in name else encode(purchase(name, now=NOW, key=str(offset)))
+        await stage.worker.handle([stage._event(offset, payload)])
+        await stage.worker._arrived()
+
+
+async def test_a_purchase_our_code_fails_on_is_reviewed_once_the_next_one_goes_well(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    breaks("x", monkeypatch)
+    await handled(stage, "a0", "x1", "x2")
+    assert stage.acknowledged == [0]
+    await handled(stage, "a3")
+    assert stage.acknowledged == [0, 1, 2, 3]
+    assert stage.actions() == {"a0": "approve", "x1": "review", "x2": "review", "a3": "approve"}
+
+
+async def test_a_lone_one_is_reviewed_after_a_while(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    breaks("x", monkeypatch)
+    await handled(stage, "x0")
+    await stage.worker.answer_held()
+    assert stage.acknowledged == []
+    stage.clock.advance(HOLD)
+    await stage.worker.answer_held()
+    await stage.worker._arrived()
+    assert (stage.acknowledged, stage.actions()) == ([0], {"x0": "review"})
+
+
+async def test_one_after_another_stops_the_worker_and_none_is_acknowledged_or_answered(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    breaks("x", monkeypatch)
+    await handled(stage, "a0")
+    with pytest.raises(OwnCodeFails, match="3 different messages in a row"):
+        await handled(stage, "x1", "?", "x2", "?", "x3")
+    assert set(stage.actions()) == {"a0", "t2", "t4"}
+    assert stage.acknowledged == [0, 2, 4], "an offset is committed only when all before it are acknowledged"
+
+
+async def test_what_a_publisher_broke_never_stops_the_worker(stage: Stage) -> None:
+    await handled(stage, *["?"] * 50)
+    assert stage.acknowledged == list(range(50))
+
+
+async def test_what_is_held_when_partitions_move_is_left_to_the_next_holder(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    breaks("x", monkeypatch)
+    await handled(stage, "x0")
+    await stage.worker.hand_over()
+    stage.clock.advance(HOLD)
+    await stage.worker.answer_held()
+    assert (stage.acknowledged, stage.actions()) == ([], {})
