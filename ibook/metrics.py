@@ -62,6 +62,7 @@ STORE_RESTORED = Counter(
 )
 HEARTBEAT_LAG = Gauge("ibook_feature_heartbeat_lag_seconds", "Now minus the oldest heartbeat written.")
 
+API_REFUSED = Counter("ibook_api_requests_refused_total", "Requests without a key, scope or rate for it.", ["reason"])
 QUOTES = Counter("ibook_price_quotes_total", "Quotes issued.", ["source"])
 QUOTE_SECONDS = Histogram("ibook_price_quote_seconds", "One quote request.", buckets=LATENCY_BUCKETS)
 JOURNAL_DROPPED = Counter("ibook_quote_journal_dropped_total", "Journal entries that never reached Kafka.")

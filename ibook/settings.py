@@ -42,13 +42,20 @@ class Settings(BaseSettings):
     """Prometheus endpoint of a worker on 127.0.0.1; 0 is none."""
 
     serving_host: str = "127.0.0.1"
-    """Where the price API listens; beyond this machine only with a `quote_secret` of its own."""
+    """Where the price API listens; beyond this machine only with API keys and a `quote_secret` of its own."""
     serving_port: int = Field(default=8000, ge=1, le=65535)
     """Its port. Not set, the launcher takes another one when 8000 is in use."""
     quote_secret: SecretStr = SecretStr(DEVELOPMENT_SECRET)
     """Signs quotes and draws slot prices; the same in every replica."""
     quote_old_secrets: tuple[SecretStr, ...] = ()
     """Former values of `quote_secret` whose quotes are still honoured, as a JSON list."""
+
+    api_keys_file: Path | None = None
+    """The keys that the price API honours (`ibook keys new`); without it, on this machine alone, all is allowed."""
+    api_requests_per_second: float = Field(default=2000.0, gt=0)
+    """Requests a second of an API key that names no rate of its own."""
+    api_key: SecretStr = SecretStr("")
+    """The key that our own clients (the simulator, the bench) send to the price API."""
 
     slot_seconds: float = Field(default=300.0, ge=0.1)
     """A price holds for one slot."""
@@ -118,7 +125,7 @@ def load_settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = "IBOOK_" + "_".join(str(part) for part in first["loc"]).upper()
-        shown = "" if "SECRET" in name else f"={first.get('input')!r}"
+        shown = "" if "SECRET" in name or "API_KEY" in name else f"={first.get('input')!r}"
         raise ConfigurationError(f"setting {name}{shown} is refused: {first['msg']}.") from None
     except SettingsError as error:
         raise ConfigurationError(f"A setting can't be read: {error}.") from None

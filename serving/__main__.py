@@ -3,13 +3,13 @@
 import gc
 import socket
 import sys
-from ipaddress import ip_address
 
 import uvicorn
 
 from ibook.errors import ConfigurationError
-from ibook.settings import DEVELOPMENT_SECRET, Settings, load_settings
+from ibook.settings import Settings, load_settings
 from serving.app import create_app
+from serving.exposure import check_exposure
 
 
 def bind(settings: Settings) -> socket.socket:
@@ -29,36 +29,19 @@ def bind(settings: Settings) -> socket.socket:
     return listener
 
 
-MIN_SECRET = 32
-
-
-def check_secret(settings: Settings) -> None:
-    """Raises ConfigurationError when others could reach an API whose quotes anyone can forge."""
-    secret = settings.quote_secret.get_secret_value()
-    if (secret == DEVELOPMENT_SECRET or len(secret) < MIN_SECRET) and not _is_loopback(settings.serving_host):
-        raise ConfigurationError(
-            f"Set IBOOK_QUOTE_SECRET to {MIN_SECRET} characters or more before the price API listens on "
-            f"{settings.serving_host}."
-        )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def main() -> int:
     """Serve; a wrong setting or a port in use is one sentence and exit code 2."""
     try:
         settings = load_settings()
-        check_secret(settings)
+        check_exposure(settings)
+        app = create_app(settings)
         listener = bind(settings)
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         return 2
-    config = uvicorn.Config(create_app(settings), log_level="warning", access_log=False, loop="uvloop",
+    if settings.api_keys_file is None:
+        print("No IBOOK_API_KEYS_FILE: everybody on this machine may ask for everything.", file=sys.stderr, flush=True)
+    config = uvicorn.Config(app, log_level="warning", access_log=False, loop="uvloop",
                             http="httptools", ws="none", timeout_graceful_shutdown=5)  # fmt: skip
     gc.freeze()  # what is imported stays: the collector need not walk it while requests wait
     with listener:

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.problems import problem
 
 MAX_BODY_BYTES = 64 << 10
 
@@ -25,7 +26,7 @@ class BodyLimit:
             return
         most = self._larger.get(scope["path"], MAX_BODY_BYTES)
         if _says_too_large(Headers(scope=scope).get("content-length", ""), most):
-            await JSONResponse({"detail": _too_large(most)}, status_code=413)(scope, receive, send)
+            await problem(413, _too_large(most))(scope, receive, send)
         else:
             await self._app(scope, _counted(receive, most), send)
 

@@ -175,7 +175,7 @@ def _response(issued: QuoteIssued, choice: PriceChoice) -> QuoteResponse:
     )
 
 
-_PROBLEMS: dict[int | str, dict[str, object]] = {code: {"model": Problem} for code in (404, 413, 503)}
+_PROBLEMS: dict[int | str, dict[str, object]] = {code: {"model": Problem} for code in (404, 413, 422, 503)}
 
 
 # An event id may hold a slash.

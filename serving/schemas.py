@@ -60,10 +60,20 @@ class EventPrices(BaseModel):
     prices: list[TicketPrice]
 
 
-class Problem(BaseModel):
-    """What went wrong, in one sentence."""
+class FieldProblem(BaseModel):
+    """One thing that is wrong with a request."""
 
-    detail: str
+    at: str = Field(description="Where: `body.event_id`, `query.ticket_type`.")
+    reason: str
+
+
+class Problem(BaseModel):
+    """Why a request was refused or failed (RFC 9457)."""
+
+    title: str
+    status: int
+    detail: str = Field(description="What went wrong, in one sentence.")
+    errors: list[FieldProblem] = Field(default=[], description="Of a wrong request: each thing that is wrong with it.")
 
 
 class Health(BaseModel):

@@ -47,6 +47,7 @@ class HttpPrices:
 
     def __init__(self, settings: Settings, hand_over: Callable[[Timer], None]) -> None:
         self._address = (settings.serving_host, settings.serving_port)
+        self._headers = _headers(settings)
         self._hand_over = hand_over
         self._questions: SimpleQueue[_Question | None] = SimpleQueue()
         self._away_until = 0.0
@@ -84,7 +85,7 @@ class HttpPrices:
         while (question := self._questions.get()) is not None:
             event, ticket, key, answer = question
             try:
-                offer = _ask(connection, event, ticket, key)
+                offer = _ask(connection, self._headers, event, ticket, key)
             except QuoteFailed as error:
                 self.last_failure = str(error)
                 self._hand_over(partial(self._show_list_price, ticket, answer))
@@ -98,10 +99,14 @@ class HttpPrices:
         connection.close()
 
 
-def _ask(connection: HTTPConnection, event: Event, ticket: Ticket, key: str) -> Offer:
+def _headers(settings: Settings) -> dict[str, str]:
+    key = settings.api_key.get_secret_value()
+    return {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+
+
+def _ask(connection: HTTPConnection, headers: dict[str, str], event: Event, ticket: Ticket, key: str) -> Offer:
     question = {"event_id": event.event_id, "ticket_type": ticket.name, "idempotency_key": key}
     body = msgspec.json.encode(question)
-    headers = {"Content-Type": "application/json"}
     was_open = connection.sock is not None
     try:
         connection.request("POST", "/v1/quotes", body, headers)

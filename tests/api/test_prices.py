@@ -185,16 +185,18 @@ def test_a_full_journal_gives_list_prices_that_are_no_offers(api: Api) -> None:
 
 def test_an_unknown_event_is_not_found(api: Api) -> None:
     answer = api.client.get("/v1/events/nope/price")
-    assert (answer.status_code, answer.json()) == (404, {"detail": "Event 'nope' is not listed."})
+    problem = {"title": "Not Found", "status": 404, "detail": "Event 'nope' is not listed.", "errors": []}
+    assert (answer.status_code, answer.json()) == (404, problem)
     answer = api.client.post("/v1/quotes", json={"event_id": "nope", "ticket_type": "stalls"})
-    assert (answer.status_code, answer.json()) == (404, {"detail": "Event 'nope' is not listed."})
+    assert (answer.status_code, answer.json()) == (404, problem)
+    assert answer.headers["content-type"] == "application/problem+json"
 
 
 def test_an_unknown_ticket_type_is_not_found(api: Api) -> None:
-    sentence = {"detail": "Event 'gala' has no ticket type 'pit'."}
+    sentence = "Event 'gala' has no ticket type 'pit'."
     answer = api.client.post("/v1/quotes", json={"event_id": "gala", "ticket_type": "pit"})
-    assert (answer.status_code, answer.json()) == (404, sentence)
-    assert api.client.get("/v1/events/gala/price?ticket_type=pit").json() == sentence
+    assert (answer.status_code, answer.json()["detail"]) == (404, sentence)
+    assert api.client.get("/v1/events/gala/price?ticket_type=pit").json()["detail"] == sentence
 
 
 @pytest.mark.parametrize(
@@ -213,7 +215,10 @@ def test_an_unknown_ticket_type_is_not_found(api: Api) -> None:
 def test_a_wrong_body_is_refused(api: Api, body: bytes) -> None:
     answer = api.client.post("/v1/quotes", content=body, headers={"content-type": "application/json"})
     assert answer.status_code in (400, 422)
-    assert answer.json()["detail"]
+    problem = answer.json()
+    assert problem["status"] == answer.status_code
+    assert isinstance(problem["detail"], str)
+    assert all(set(each) == {"at", "reason"} for each in problem["errors"])
     assert api.journal.entries == []
 
 
@@ -222,7 +227,7 @@ def test_before_events_are_known_the_answer_is_not_yet(api: Api) -> None:
     api.snapshots.loaded, api.snapshots.problem = False, "No Kafka broker answers."
     answer = api.client.post("/v1/quotes", json={"event_id": "gala", "ticket_type": "stalls"})
     assert answer.status_code == 503
-    assert answer.json() == {"detail": "Events are not known yet: No Kafka broker answers."}
+    assert answer.json()["detail"] == "Events are not known yet: No Kafka broker answers."
     readiness = api.client.get("/readyz")
     assert readiness.status_code == 503
     assert readiness.json()["degraded"] == ["No Kafka broker answers."]
@@ -255,7 +260,7 @@ def test_without_a_listing_the_start_is_over_but_nothing_is_ready(api: Api) -> N
 
 
 LARGEST = 64 << 10
-TOO_LARGE = (413, {"detail": "The body is larger than 64 KiB."})
+TOO_LARGE = (413, "The body is larger than 64 KiB.")
 
 
 def test_a_body_beyond_64_kib_is_refused_whether_it_says_so_or_not(api: Api) -> None:
@@ -265,7 +270,7 @@ def test_a_body_beyond_64_kib_is_refused_whether_it_says_so_or_not(api: Api) -> 
 
     for body in (b" " * (LARGEST + 1), pieces()):
         answer = api.client.post("/v1/quotes", content=body, headers={"content-type": "application/json"})
-        assert (answer.status_code, answer.json()) == TOO_LARGE
+        assert (answer.status_code, answer.json()["detail"]) == TOO_LARGE
     assert api.journal.entries == []
 
 

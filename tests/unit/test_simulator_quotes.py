@@ -38,6 +38,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.questions: list[dict[str, str]] = []
         self.clients: set[tuple[str, int]] = set()
+        self.keys: set[str | None] = set()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -47,6 +48,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.server.questions.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
         self.server.clients.add(self.client_address)
+        self.server.keys.add(self.headers["Authorization"])
         body = self.server.answer if isinstance(self.server.answer, bytes) else json.dumps(self.server.answer).encode()
         self.send_response(self.server.status)
         self.send_header("Content-Length", str(len(body)))
@@ -69,9 +71,9 @@ def server() -> Iterator[Server]:
 
 
 class Asking:
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, api_key: str = "") -> None:
         self.inbox: SimpleQueue[Timer] = SimpleQueue()
-        self.prices = HttpPrices(Settings(serving_port=port), self.inbox.put)
+        self.prices = HttpPrices(Settings(serving_port=port, api_key=api_key), self.inbox.put)
         self.prices.start()
         self.offers: list[Offer] = []
 
@@ -96,6 +98,15 @@ def test_a_quote_is_shown_as_it_came(server: Server, asking: Asking) -> None:
     assert offer.expires_us == 1772367000 * 1_000_000
     assert server.questions == [{"event_id": EVENT.event_id, "ticket_type": "standard", "idempotency_key": "key-0"}]
     assert asking.prices.unquoted == 0
+
+
+def test_an_api_key_is_sent_when_there_is_one(server: Server, asking: Asking) -> None:
+    asking.ask()
+    assert server.keys == {None}
+    with_key = Asking(server.server_address[1], api_key="ibook_shop_x")
+    with_key.ask()
+    assert server.keys == {None, "Bearer ibook_shop_x"}
+    with_key.prices.stop()
 
 
 def test_connections_stay_open(server: Server, asking: Asking) -> None:
