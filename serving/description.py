@@ -47,6 +47,8 @@ def _complete(operation: dict[str, Any], scope: str | None) -> None:
         operation["security"] = [{"key": []}]
         operation["description"] = f"{operation.get('description', '')}\n\nNeeds the scope `{scope}`.".strip()
         operation["responses"].update({code: {"description": why} for code, why in _REFUSALS.items()})
+    if "requestBody" in operation:
+        operation["responses"].setdefault("400", {"description": "The body is no text in UTF-8."})
     for code, response in operation["responses"].items():
         if _is_problem(code, response):
             response["content"] = {MEDIA_TYPE: {"schema": {"$ref": _PROBLEM}}}
