@@ -15,6 +15,7 @@ from ibook.pricing import slot_of, slot_start
 from ibook.quotes import quote_keys
 from ibook.settings import Settings
 from serving.app import create_app
+from serving.score_desk import ScoreDesk
 
 NOW = datetime(2026, 3, 1, 12, 2, tzinfo=UTC)
 SETTINGS = Settings(slot_seconds=300.0, quote_ttl_seconds=600.0, quote_secret="secret", partitions=4)
@@ -63,14 +64,16 @@ class MemoryJournal:
 class Api:
     """One replica."""
 
-    def __init__(self, settings: Settings = SETTINGS) -> None:
+    def __init__(self, settings: Settings = SETTINGS, score_desk: ScoreDesk | None = None) -> None:
         self.clock = ManualClock(NOW)
         self.snapshots = Snapshots()
         self.snapshots.loaded, self.snapshots.problem = True, ""
         self.snapshots.listings["gala"] = LISTING
         self.snapshots.policies["gala"] = policy()
         self.journal = MemoryJournal()
-        app = create_app(settings, clock=self.clock, snapshots=self.snapshots, journal=self.journal)
+        app = create_app(
+            settings, clock=self.clock, snapshots=self.snapshots, journal=self.journal, score_desk=score_desk
+        )
         self.client = TestClient(app)
 
     def quote(self, **body: object) -> dict[str, object]:
