@@ -37,7 +37,8 @@ def operations(tmp_path_factory: pytest.TempPathFactory) -> list[Operation]:
 def check(operation: Operation, mode: GenerationMode) -> int:
     """Send requests of a kind and hold each answer to the document; returns how many were sent."""
     sent = 0
-    excluded: Any = [negative_data_rejection] if operation.path == scores.PATH else []  # it answers wrong rows one by one
+    # Scores answer a wrong row in its place, beside those of the good ones.
+    excluded: Any = [negative_data_rejection] if operation.path == scores.PATH else []
 
     @given(case=operation.as_strategy(generation_mode=mode))
     @settings(
