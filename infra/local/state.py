@@ -151,9 +151,12 @@ def empty_data_dir(data_dir: Path, keep: tuple[str, ...]) -> None:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """This process's environment with every setting spelt out, for a child that must see the same settings."""
+    """This process's environment with every setting spelt out, for a child that must see the same settings.
+
+    What is None is left out: a variable can't say it.
+    """
     outside = {name: value for name, value in os.environ.items() if not name.startswith("IBOOK_")}
-    ours = {f"IBOOK_{name.upper()}": _text(_plain(value)) for name, value in settings}
+    ours = {f"IBOOK_{name.upper()}": _text(_plain(value)) for name, value in settings if value is not None}
     return outside | ours
 
 
