@@ -37,16 +37,18 @@ def release(
     Exit code 1 when a process refused it: its old model goes on there.
     """
     from ibook.edges.model_store import ModelStore
-    from ibook.edges.releasing import release_of
+    from ibook.edges.releasing import read_log, release_of
 
     if shadow and canary:
         raise ConfigurationError("A model is released as --shadow or as --canary, not as both.")
     settings = settings_of_running(data_dir)
     metadata = _proved(ModelStore(settings.data_dir / "models", settings.model_name), model)
     share = canary if shadow or canary else None
+    log = read_log(settings)
+    if share is not None:
+        _check_challenger(log, metadata.version)
     message = release_of(metadata, by=by or _user(), why=why, guarded=guard, challenger_share=share)
-    role = "champion" if share is None else "challenger"
-    _say(settings, [message], role, metadata.version)
+    _say(settings, [message], "champion" if share is None else "challenger", metadata.version, log)
 
 
 @app.command()
@@ -148,6 +150,17 @@ def _proved(store: "ModelStore", given: str) -> "ModelMetadata":
     return store.admit(path) if path.exists() else store.metadata(given)
 
 
+def _check_challenger(log: "Log", version: str) -> None:
+    """Raises ConfigurationError when there is nobody to challenge."""
+    from ibook.releases import standing
+
+    champions = standing(message for _, message in log).champions
+    if not champions:
+        raise ConfigurationError("There is no champion to challenge: release one first, without --shadow or --canary.")
+    if champions[0].version == version:
+        raise ConfigurationError(f"{version} is the champion: a challenger is another version.")
+
+
 def _say(
     settings: "Settings", messages: "list[ModelReleases]", role: str, version: str, log: "Log | None" = None
 ) -> None:
@@ -161,7 +174,7 @@ def _say(
         heard = list(say_and_wait(settings, reports, before, *messages))
         silent = reports.alive().keys() - {each.report.process for each in heard}
     behind = [each.report for each in heard if getattr(each.report, role) != version]
-    for sentence in outcome(settings.model_name, role, version, heard, len(behind)):
+    for sentence in outcome(settings.model_name, role, version, heard, len(behind), len(silent)):
         print(sentence)
     for report in behind:
         print(f"{report.process} goes on with {getattr(report, role) or 'none'}: {report.refused}", file=sys.stderr)

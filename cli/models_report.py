@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from ibook.messages import ModelReport
 
 
-def outcome(model: str, role: str, version: str, heard: "Sequence[Heard]", behind: int) -> Iterator[str]:
-    """What came of a release, and how long the last process took."""
+def outcome(model: str, role: str, version: str, heard: "Sequence[Heard]", behind: int, silent: int) -> Iterator[str]:
+    """What came of a release, and how long the last process took; `behind` refused it, `silent` have not heard it."""
+    name = f"{model} {version} {'decides' if role == 'champion' else 'scores beside the champion'}"
     if not version:
         name = f"The challenger of {model} is withdrawn"
-    else:
-        name = f"{model} {version} {'decides' if role == 'champion' else 'scores beside the champion'}"
-    if not heard:
+    of = len(heard) + silent
+    if not of:
         yield f"{name}; no process runs now, the next one takes it at its start."
         return
-    processes = "process" if len(heard) == 1 else "processes"
-    yield f"{name} in {len(heard) - behind} of {len(heard)} {processes}; the last one took {heard[-1].seconds:.1f} s."
+    took = f"; the last one took {heard[-1].seconds:.1f} s" if heard else ""
+    yield f"{name} in {len(heard) - behind} of {of} {'process' if of == 1 else 'processes'}{took}."
 
 
 def print_versions(versions: "Sequence[Stored]", running: "Mapping[str, ModelReport]") -> None:

@@ -1,13 +1,16 @@
 """Two small models that differ, as artefacts and as releases."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec.structs import asdict
 
-from ibook.edges.fraud_model import ModelMetadata
+from ibook.edges.fraud_model import CALIBRATION_ATTRIBUTE, Calibration, FraudModel, ModelMetadata
 from ibook.features import FEATURE_NAMES, FEATURE_NAMES_HASH
 from ibook.messages import ChallengerReleased, ModelReleased
 from tests.unit.test_training_train import TEST, TRAINED, TRAINING, VALIDATION
@@ -18,7 +21,7 @@ OTHER = train(TRAINING, VALIDATION, seed=99)
 NUMBERS = count()
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
-__all__ = ["NOW", "OTHER", "TEST", "TRAINED", "beside", "metadata", "released", "write"]
+__all__ = ["NOW", "OTHER", "TEST", "TRAINED", "beside", "metadata", "released", "suspicious", "write"]
 
 
 def metadata(trained: Trained) -> ModelMetadata:
@@ -47,3 +50,15 @@ def released(trained: Trained, **changed: str) -> ModelReleased:
 def beside(trained: Trained, share: float = 0.0) -> ChallengerReleased:
     """A release of it as challenger."""
     return ChallengerReleased(**asdict(released(trained)), share=share)
+
+
+def suspicious(trained: Trained) -> Trained:
+    """The same trees, proved and whole, with a calibration that takes everybody for a fraud."""
+    from xgboost import Booster
+
+    booster, calibration = Booster(), Calibration(trained.calibration.slope, trained.calibration.intercept + 20)
+    booster.load_model(bytearray(trained.payload))
+    booster.set_attr(**{CALIBRATION_ATTRIBUTE: msgspec.json.encode(calibration).decode()})
+    payload = bytes(booster.save_raw("ubj"))
+    model = FraudModel(booster, calibration, version="suspicious", sha256=sha256(payload).hexdigest())
+    return replace(trained, payload=payload, calibration=calibration, model=model)

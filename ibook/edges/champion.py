@@ -73,7 +73,10 @@ class Champion:
         """A champion that reads the releases in a thread of its own, and reports what runs under this name."""
         champion = cls(settings.data_dir / "models", settings.model_name)
         champion._thread = threading.Thread(
-            target=champion._run, args=(settings, process_name(name)), name="model-releases", daemon=True
+            target=champion._run,
+            args=(settings, Reporter(settings, process_name(name))),
+            name="model-releases",
+            daemon=True,
         )
         champion._thread.start()
         return champion
@@ -198,12 +201,12 @@ class Champion:
         """Close it."""
         self.close()
 
-    def _run(self, settings: Settings, process: str) -> None:
+    def _run(self, settings: Settings, reporter: Reporter) -> None:
         while not self._stop.is_set():
             try:
                 import xgboost  # noqa: F401  # seconds of work, better before the first purchase than beside it
 
-                self._read_releases(settings, process)
+                self._read_releases(settings, reporter)
             except (IbookError, KafkaException) as error:
                 log.warning("model_releases_unreadable", why=str(error))
                 self._stop.wait(RETRY_SECONDS)
@@ -211,8 +214,7 @@ class Champion:
                 log.exception("following the model releases failed")
                 self._stop.wait(RETRY_SECONDS)
 
-    def _read_releases(self, settings: Settings, process: str) -> None:
-        reporter = Reporter(settings, process)
+    def _read_releases(self, settings: Settings, reporter: Reporter) -> None:
         with BroadcastReader(settings, RELEASES_TOPIC.name) as reader:
             self.apply(self._decoded(reader.load()))
             self._caught_up.set()

@@ -3,12 +3,10 @@
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from ibook import codec
 from ibook.clock import Clock, SystemClock, to_us
 from ibook.edges.archive import archive_of
 from ibook.edges.archive_checks import REJECTS
@@ -16,18 +14,18 @@ from ibook.edges.bulk import spans
 from ibook.edges.feast_config import registry_path, yaml_path
 from ibook.edges.feast_import import import_feast
 from ibook.edges.feast_views import VIEWS
-from ibook.edges.kafka import BroadcastReader
 from ibook.edges.lag import lag_of_groups
 from ibook.edges.online_store import OnlineStore
 from ibook.edges.rebuild import ANSWER_SECONDS, Changelog, patient, read_changelog
+from ibook.edges.releasing import read_log
 from ibook.entities import ENTITIES
-from ibook.errors import BrokerUnavailable, ConfigurationError, FeatureUnavailable, InvalidMessage
+from ibook.errors import BrokerUnavailable, ConfigurationError, FeatureUnavailable
 from ibook.features import ENTITY_FEATURES, FEATURE_NAMES_HASH
 from ibook.heartbeat import decode_heartbeat
-from ibook.messages import ModelReleased
+from ibook.releases import standing
 from ibook.settings import Settings
 from ibook.states import StateHead, state_in
-from ibook.topics import ENTITY_UPDATES, FRAUD_EVIDENCE, MODEL_RELEASES
+from ibook.topics import ENTITY_UPDATES, FRAUD_EVIDENCE
 
 Level = Literal["OK", "WARN", "FAIL"]
 SAMPLED = 200
@@ -84,12 +82,8 @@ def _registry(settings: Settings) -> Iterator[Finding]:
 
 
 def _released(settings: Settings) -> Iterator[Finding]:
-    latest: ModelReleased | None = None
-    with BroadcastReader(settings, MODEL_RELEASES.name) as reader:
-        for record in reader.load():
-            with suppress(InvalidMessage):  # whoever follows releases has refused it
-                released: ModelReleased = codec.decode(record.value, ModelReleased)
-                latest = released if released.model == settings.model_name else latest
+    champions = standing(message for _, message in read_log(settings)).champions
+    latest = champions[0] if champions else None
     if latest is None:
         yield Finding("WARN", "model", "No model is released: verdicts go by rules.", "Train and release one.")
     elif latest.feature_names_hash != FEATURE_NAMES_HASH:

@@ -72,7 +72,7 @@ def rolling_back(log: Log, deciding: str, *, by: str, why: str) -> tuple[list[Mo
     version = champions[top].version if champions else ""
     target = next((i for i in range(top, len(champions)) if champions[i].version != version), None)
     if target is None:
-        raise ModelUnavailable("There is no earlier release to go back to: `ibook models release` gives another one.")
+        raise ModelUnavailable("No other version was released before: `ibook models release` gives another one.")
     now = SystemClock().now()
     return [taking_back(each, by, why, now) for each in champions[:target]], champions[target]
 

@@ -151,5 +151,5 @@ def test_a_rollback_takes_back_the_deciding_version_and_what_was_refused_after_i
 def test_nothing_can_be_rolled_back_to_before_the_first_release() -> None:
     from ibook.edges.releasing import rolling_back
 
-    with pytest.raises(ModelUnavailable, match="no earlier release"):
+    with pytest.raises(ModelUnavailable, match="No other version"):
         rolling_back(at_minutes([champion("a")]), "a", by="mira", why="worse")

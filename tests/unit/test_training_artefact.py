@@ -21,6 +21,7 @@ from ibook.edges.fraud_model import (
     GoldenSet,
     read_json,
 )
+from ibook.edges.model_reports import Reporter
 from ibook.edges.model_store import ModelStore
 from ibook.errors import ModelUnavailable
 from ibook.releases import taking_back
@@ -244,7 +245,7 @@ def test_the_thread_that_follows_releases_survives_what_nobody_foresaw(
 ) -> None:
     calls: list[str] = []
 
-    def explode(self: Champion, settings: Settings, process: str) -> None:
+    def explode(self: Champion, settings: Settings, reporter: Reporter) -> None:
         calls.append("again")
         raise ZeroDivisionError("a bug")
 
