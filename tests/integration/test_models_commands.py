@@ -129,7 +129,7 @@ def test_a_worker_takes_back_a_model_that_would_approve_nobody_and_answers_go_on
     fresh = Heartbeat(to_us(datetime.now(UTC)) + 3600 * 1_000_000, {}, 0)  # no feature workers run: the store is fresh
     for partition in range(platform_settings.partitions):
         OnlineStore(platform_settings).write_heartbeat(partition, encode_heartbeat(fresh), 1)
-    bounds = {"IBOOK_GUARD_PURCHASES": "100", "IBOOK_GUARD_MIN_PURCHASES": "50"}
+    bounds = {"IBOOK_GUARD_PURCHASES": "100", "IBOOK_GUARD_MIN_PURCHASES": "50", "IBOOK_FEATURE_READ_SECONDS": "5"}
     worker = WorkerProcess("purchases-to-verdicts", platform_settings, **bounds).start()
     try:
         ibook(platform_settings, "release", str(elsewhere[0]))
