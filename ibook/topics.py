@@ -90,11 +90,11 @@ PRICE_POLICIES = Topic(
     read_by="serving, policies", compacted=True,
 )  # fmt: skip
 MODEL_RELEASES = Topic(
-    name="model-releases", message=m.ModelReleases, key="model", written_by="training, cli, verdicts (guard)",
-    read_by="verdicts, cli", retention_days=-1, partitions="one",
+    name="model-releases", message=m.ModelReleases, key="model", written_by="training, cli, guards",
+    read_by="verdicts, serving, cli", retention_days=-1, partitions="one",
 )  # fmt: skip
 MODEL_REPORTS = Topic(
-    name="model-reports", message=m.ModelReport, key="process", written_by="verdicts", read_by="cli",
+    name="model-reports", message=m.ModelReport, key="process", written_by="verdicts, serving", read_by="cli",
     retention_days=1, partitions="one",
 )  # fmt: skip
 DEAD_LETTERS = Topic(
