@@ -72,8 +72,30 @@ class Scorer:
         self._clock = clock
 
     def decide(self, purchases: Sequence[Asked], reading: Reading | None, own: OwnPurchases) -> Batch:
-        """Decide every purchase from what `own` knows; `reading` None: the store did not answer."""
-        return self.decided(self.vectors(purchases, own), reading)
+        """Decide every purchase from what `own` knows; `reading` None: the store did not answer.
+
+        One that makes our code fail is set aside, whatever fails; all of them are where it is not the purchase.
+        """
+        vectors = self.vectors(purchases, own)
+        try:
+            return self.decided(vectors, reading)
+        except Exception:  # a bug that one purchase brings out must not take the others with it
+            log.exception("a batch could not be decided, each is tried alone", purchases=len(vectors.purchases))
+            return self.decided(self._decidable(vectors, reading), reading)
+
+    def _decidable(self, vectors: Vectors, reading: Reading | None) -> Vectors:
+        """Those that can be decided alone; the others are rejected."""
+        done = Vectors([], [], [], list(vectors.rejected))
+        for asked, row, positions in zip(vectors.purchases, vectors.rows, vectors.positions, strict=True):
+            try:
+                self.decided(Vectors([asked], [row], [positions], []), reading)
+            except Exception as error:  # noted in the dead letter
+                done.rejected.append((asked, InvalidMessage("unscorable", repr(error))))
+                continue
+            done.purchases.append(asked)
+            done.rows.append(row)
+            done.positions.append(positions)
+        return done
 
     def decided(self, vectors: Vectors, reading: Reading | None) -> Batch:
         """Decide what `vectors` gave, of one batch or of several that share a reading."""

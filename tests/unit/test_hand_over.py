@@ -17,7 +17,7 @@ from ibook.edges.champion import Running
 from ibook.edges.feature_reader import Reading
 from ibook.errors import OwnCodeFails
 from ibook.features import vector_of
-from ibook.fraud import load_policy
+from ibook.fraud import decide_all, load_policy
 from ibook.heartbeat import Heartbeat
 from ibook.letters import TRANSACTION_HEADER
 from ibook.messages import PurchaseRequested
@@ -189,6 +189,25 @@ async def test_one_after_another_stops_the_worker_and_none_is_acknowledged_or_an
         await handled(stage, "x1", "?", "x2", "?", "x3")
     assert set(stage.actions()) == {"a0", "t2", "t4"}
     assert stage.acknowledged == [0, 2, 4], "an offset is committed only when all before it are acknowledged"
+
+
+async def test_a_purchase_that_cannot_be_decided_takes_nobody_of_its_batch_with_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decides(scores: Any, matrix: Any, wanted: Sequence[PurchaseRequested], *others: Any) -> Any:
+        if any(each.transaction_id.startswith("x") for each in wanted):
+            raise ZeroDivisionError
+        return decide_all(scores, matrix, wanted, *others)
+
+    monkeypatch.setattr(scoring, "decide_all", decides)
+    stage.reader.go_on.set()
+    names = ["a0", "x1", "a2"]
+    await stage.worker.handle([
+        stage._event(offset, encode(purchase(name, now=NOW, key=name))) for offset, name in enumerate(names)
+    ])  # fmt: skip
+    await stage.worker._arrived()
+    assert stage.actions() == {"a0": "approve", "x1": "review", "a2": "approve"}
+    assert stage.acknowledged == [0, 1, 2]
 
 
 async def test_what_a_publisher_broke_never_stops_the_worker(stage: Stage) -> None:
