@@ -5,6 +5,7 @@ being that of the broker's time, UTC. Columns are those of `archive_schema`; fil
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import date
 from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,9 +61,9 @@ class Archive:
         for number, offsets, payloads in self._rows(ENTITY_UPDATES.name, None, ("ids",), concerned):
             yield from (each for each in _logged(number, offsets, payloads) if entity in each.update.entities)
 
-    def evidence(self) -> Iterator[VerdictEvidence]:
-        """Every evidence record once, in log order within a partition."""
-        for _, _, payloads in self._rows(FRAUD_EVIDENCE.name):
+    def evidence(self, *, from_day: date = date.min) -> Iterator[VerdictEvidence]:
+        """Every evidence record of a day or later once, in log order within a partition."""
+        for _, _, payloads in self._rows(FRAUD_EVIDENCE.name, from_day=from_day):
             yield from _readable(decode_evidence, payloads)
 
     def next_offsets(self, topic: str) -> dict[int, int]:
@@ -86,11 +87,15 @@ class Archive:
         partition: int | None = None,
         columns: Sequence[str] = (),
         keep: Callable[[pa.RecordBatch], pa.RecordBatch] | None = None,
+        from_day: date = date.min,
     ) -> Iterator[tuple[int, list[int], list[bytes]]]:
         """Partition, offsets and payloads, a batch at a time. Files merged meanwhile are looked for again."""
         done: dict[int, int] = {}
         while True:
-            files = [each for each in self._counting(topic) if partition is None or each.partition == partition]
+            files = [
+                each for each in self._counting(topic)
+                if (partition is None or each.partition == partition) and each.day >= from_day
+            ]  # fmt: skip
             try:
                 for file in files:
                     if file.last >= done.get(file.partition, 0):

@@ -11,8 +11,9 @@ from redis import Redis
 
 from ibook import codec
 from ibook import messages as m
-from ibook.edges.lag import wait_until_nothing_lags
+from ibook.edges.lag import features_behind
 from ibook.edges.online_store import OnlineStore
+from ibook.edges.rebuild import patient
 from ibook.features import FEATURE_NAMES
 from ibook.settings import Settings
 from serving.app import create_app
@@ -78,10 +79,11 @@ def as_explained(each: m.VerdictEvidence) -> dict[str, Any]:
 
 
 def test_the_answers_are_those_of_the_stream(settings: Settings, client: TestClient) -> None:
+    store = OnlineStore(patient(settings))
+    wait_until(lambda: features_behind(settings, store) == 0, 60, "features")
     now = datetime.now(UTC)
     burst = [purchase(f"burst-{i}", key="3", now=now + timedelta(milliseconds=i)) for i in range(8)]
     others = [purchase(f"dear-{i}", key=f"new-{i}", now=now, amount_minor=90_000, ip_country="BR") for i in range(8)]
-    wait_until_nothing_lags(settings, OnlineStore(settings), 60)
     asked = [scores(client, burst, 60_000), *(scores(client, [each], 60_000) for each in others)]
     answered = {row["transaction_id"]: row for rows in asked for row in rows}
     publish(settings, burst)
@@ -92,6 +94,8 @@ def test_the_answers_are_those_of_the_stream(settings: Settings, client: TestCli
         assert found["explanation"].pop("staleness_seconds") is not None
         assert found.pop("score_band") == verdicts(settings)[each.transaction_id][0].score_band
         assert found.pop("decided_at")
+        features, expected_features = (each["explanation"].pop("features") for each in (found, expected))
+        assert {name: value for name, value in features.items() if value != expected_features[name]} == {}
         assert found == expected
     assert "decline" in {each.action for each in known.values()}
 
