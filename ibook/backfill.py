@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ibook.declarations import EntityFeatures
 from ibook.entities import EntityName, EntityUpdate, Fact
 from ibook.features import ENTITY_FEATURES
-from ibook.measures import hash64
+from ibook.measures import message_hash
 from ibook.states import StoredState, WindowState, decode_state, decode_stored, encode_state, encode_stored
 from ibook.windows import RECENT_MESSAGES
 
@@ -102,7 +102,7 @@ def _heard(updates: Iterable[EntityUpdate], keys: Iterable[EntityKey]) -> dict[E
         fact, known = update.fact, 0
         for entity in update.entities:
             if entity in entities and (history := histories.get((entity, fact.ids[entity]))) is not None:
-                known = known or hash64(f"{fact.kind}:{fact.message_id}")
+                known = known or message_hash(fact.kind, fact.message_id)
                 history.hear(update, known)
     return histories
 

@@ -120,6 +120,7 @@ def hash32(value: str) -> int:
     return int.from_bytes(blake2b(value.encode(), digest_size=4).digest(), "big")
 
 
-def hash64(value: str) -> int:
-    """A fixed 64-bit hash: two of our recent message ids never meet in it by chance."""
-    return int.from_bytes(blake2b(value.encode(), digest_size=8).digest(), "big")
+@lru_cache(maxsize=8192)  # each entity of a message asks
+def message_hash(kind: str, message_id: str) -> int:
+    """A fixed 64-bit hash of a message of one kind: two of our recent ones never meet in it by chance."""
+    return int.from_bytes(blake2b(f"{kind}:{message_id}".encode(), digest_size=8).digest(), "big")

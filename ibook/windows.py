@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from typing import Literal, TypeVar
 
 from ibook.entities import EntityUpdate, Fact
-from ibook.measures import FINE, SECOND, Measure, Resolution, bounded, combine, hash32, hash64
+from ibook.measures import FINE, SECOND, Measure, Operation, Resolution, Where, bounded, combine, hash32, message_hash
 from ibook.states import Last, StoredState, Tile, WindowState, decode_state, encode_state
 
 Value = TypeVar("Value")
 
 FoldResult = Literal["folded", "late", "redelivered", "repeated"]
+Step = tuple[int, Operation, str, tuple[Where, ...]]
+"""Index of a measure, what it does with which field, and of which facts only."""
 RECENT_MESSAGES = 32
 CUTOFFS_KEPT = 4096
 
@@ -40,17 +42,17 @@ class Layout:
         self.last_level = max(self._max_level, default=-1)
         self._cutoff_step_us = resolution.hops_s[1] * SECOND
         self._cutoffs_at: dict[int, tuple[int, ...]] = {}
-        self._tiled: dict[str, list[tuple[int, Measure, int]]] = {}
         self._first: dict[str, list[int]] = {}
+        self._steps: dict[str, list[list[Step]]] = {}
+        """Kind -> level -> what a fact of the kind adds to a tile of the level; empty beyond the coarsest it is in."""
         for index, measure in enumerate(measures):
             for kind in sorted(measure.kinds):
                 if measure.operation == "first_time":
                     self._first.setdefault(kind, []).append(index)
                 else:
-                    self._tiled.setdefault(kind, []).append((index, measure, self._max_level[index]))
-
-        self._latest_level = {kind: max(level for *_, level in tiled) for kind, tiled in self._tiled.items()}
-        """Kind -> the coarsest level at which any measure counts it."""
+                    steps = self._steps.setdefault(kind, [[] for _ in self.hops_s])
+                    for level in range(self._max_level[index] + 1):
+                        steps[level].append((index, measure.operation, measure.field, measure.where))
 
     def _level_kept(self, measure: Measure) -> int:
         if measure.operation == "first_time":
@@ -74,7 +76,7 @@ class Layout:
         if update.offset <= state.positions.get(update.source, -1):
             return "redelivered"
         state.updates_offset = max(state.updates_offset, updates_offset)
-        known = hash64(f"{update.fact.kind}:{update.fact.message_id}")  # one id for each kind
+        known = message_hash(update.fact.kind, update.fact.message_id)
         if known in stored.recent:
             self.skip(state, update)
             return "repeated"
@@ -101,8 +103,8 @@ class Layout:
         us, kind = fact.occurred_us, fact.kind
         for index in self._first.get(kind, ()):
             state.first_us[index] = min(us, state.first_us.get(index, us))
-        measures = self._tiled.get(kind)
-        if not measures:
+        steps = self._steps.get(kind)
+        if not steps:
             return True
         if us > state.latest_us:
             moved = us // self._cutoff_step_us != state.latest_us // self._cutoff_step_us
@@ -111,19 +113,12 @@ class Layout:
                 self._age(state)
         second = us // SECOND
         level = self.first_level if second >= self._cutoffs(state)[0] else self._level_for(state, second)
-        if level > self._latest_level[kind]:
+        if not steps[level]:
             return False
         start = second // self.hops_s[level] * self.hops_s[level] if level < self._life_level else 0
         tile = self._find_or_insert(state.tiles, start, level)
-        numbers = tile.numbers
-        for index, measure, max_level in measures:
-            if max_level < level or (measure.where and not all(condition.holds(fact) for condition in measure.where)):
-                continue
-            if measure.operation == "count":
-                numbers[index] = numbers.get(index, 0) + 1
-            else:
-                _add(tile, index, measure, fact, self.resolution.distinct_cap)
-        if not (numbers or tile.sets or tile.lasts):
+        _add(tile, steps[level], fact, self.resolution.distinct_cap)
+        if not (tile.numbers or tile.sets or tile.lasts):
             state.tiles.remove(tile)  # it lacks every field that is counted: an empty tile would depend on the order
         return True
 
@@ -292,31 +287,35 @@ def _cutoffs(resolution: Resolution, step: int) -> tuple[int, ...]:
     return tuple(start - horizon for start, horizon in zip(aligned, resolution.horizons_s, strict=True))
 
 
-def _add(tile: Tile, index: int, measure: Measure, fact: Fact, cap: int) -> None:
-    """Add a fact to one measure that is no count; a fact without the field is none of its business."""
-    operation = measure.operation
-    if operation == "last_time":
-        tile.numbers[index] = max(fact.occurred_us, tile.numbers.get(index, 0))
-        return
-    if operation == "distinct":
-        if (name := fact.ids.get(measure.field)) is not None:
-            _add_distinct(tile, index, hash32(name), cap)
-        return
-    value = fact.numbers.get(measure.field)
-    if value is None:
-        return
-    value = bounded(value)
+def _add(tile: Tile, steps: Sequence[Step], fact: Fact, cap: int) -> None:
+    """Add a fact to every measure of a tile; one that asks for a field the fact lacks is none of its business.
+
+    Every purchase runs through here for each of its entities, twice: hence the plain loop, and counts first.
+    """
+    numbers, sets = tile.numbers, tile.sets
+    for index, operation, field, where in steps:
+        if where and not all(condition.holds(fact) for condition in where):
+            continue
+        if operation == "count":
+            numbers[index] = numbers.get(index, 0) + 1
+        elif operation == "distinct":
+            if (name := fact.ids.get(field)) is not None:
+                hashed, hashes = hash32(name), sets.get(index)
+                if hashes is None:
+                    sets[index] = [hashed]
+                elif hashed not in hashes:
+                    sets[index] = sorted([*hashes, hashed])[:cap]
+        elif operation == "last_time":
+            numbers[index] = max(fact.occurred_us, numbers.get(index, 0))
+        elif (value := fact.numbers.get(field)) is not None:
+            _add_number(tile, index, operation, bounded(value), fact)
+
+
+def _add_number(tile: Tile, index: int, operation: Operation, value: int, fact: Fact) -> None:
+    """Add a number of a fact to a sum, an extreme, or as the last one."""
     if operation == "last":
         last = Last(fact.occurred_us, hash32(fact.message_id), value)
         tile.lasts[index] = max(last, tile.lasts.get(index, last))
     else:
         value = bounded(value * value) if operation == "sum_squares" else value
         tile.numbers[index] = combine(operation, tile.numbers.get(index), value)
-
-
-def _add_distinct(tile: Tile, index: int, hashed: int, cap: int) -> None:
-    hashes = tile.sets.get(index)
-    if hashes is None:
-        tile.sets[index] = [hashed]
-    elif hashed not in hashes:
-        tile.sets[index] = sorted([*hashes, hashed])[:cap]
