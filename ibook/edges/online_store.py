@@ -1,8 +1,8 @@
 """Window states, heartbeats and plain columns in Feast's online store.
 
-The hot path holds views, configuration and provider, and writes through the provider directly: `FeatureStore`'s own
-methods parse the registry on every call. Redis keeps, per row, the newest event timestamp; an older or equal one is
-dropped. Reads find rows by Feast's own keys, those of all views in one round trip, where Feast makes one per view.
+`FeatureStore`'s own methods parse the registry on every call, and its provider makes a Redis command per row. The hot
+path takes configuration, keys and connection from Feast, and reads and writes Feast's rows by `feast_rows`: a batch is
+one request. Redis keeps, per row, the newest event timestamp; an older or equal one is dropped.
 """
 
 import struct
@@ -11,12 +11,13 @@ from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ibook.clock import from_us
+from ibook.edges import feast_rows
 from ibook.edges.feast_config import ENTITY_KEY_VERSION, PROJECT, online_config
-from ibook.edges.feast_views import HEARTBEAT_VIEW, REALTIME_VIEW, STATE_VIEWS, VIEWS, View, feast_entity, feast_view
+from ibook.edges.feast_views import HEARTBEAT_VIEW, REALTIME_VIEW, STATE_VIEWS, VIEWS, View
 from ibook.entities import EntityName
 from ibook.errors import FeatureUnavailable
 from ibook.features import RealtimeMetrics
+from ibook.measures import SECOND
 from ibook.settings import Settings
 
 if TYPE_CHECKING:
@@ -48,15 +49,16 @@ class OnlineStore:
         from feast.infra.provider import get_provider
         from feast.protos.feast.types.EntityKey_pb2 import EntityKey
         from feast.protos.feast.types.Value_pb2 import Value
+        from google.protobuf.timestamp_pb2 import Timestamp
         from redis.exceptions import RedisError
 
         self._provider = get_provider(self._config)
-        self._views = {view.name: feast_view(view, feast_entity(view)) for view in VIEWS}
         self._redis_error = RedisError
         self._entity_key: type[EntityKey] = EntityKey
         self._value: type[Value] = Value
-        self._fields = {view.name: _mmh3(f"{view.name}:{column}") for view in VIEWS for column in view.columns}
-        """View -> Redis field of its (only, for views that are read here) column."""
+        self._timestamp = Timestamp
+        self._fields = {view.name: [_mmh3(f"{view.name}:{column}") for column in view.columns] for view in VIEWS}
+        """View -> Redis field of each column."""
 
         @lru_cache(KEYS_REMEMBERED)
         def redis_key(join_key: str, key: Key) -> bytes:
@@ -135,18 +137,16 @@ class OnlineStore:
         """The only column of rows of views of bytes, all as of one instant. A row asked for twice is read once."""
         if not places:
             return []
-        cells = [(self._redis_key(view.join_key, key), self._fields[view.name]) for view, key in places]
+        cells = [(self._redis_key(view.join_key, key), self._fields[view.name][0]) for view, key in places]
         unique = list(dict.fromkeys(cells))
         found = dict(zip(unique, self._asked(lambda: self._fetched(unique)), strict=True))
         return [found[cell] for cell in cells]
 
     def _fetched(self, cells: Sequence[tuple[bytes, bytes]]) -> list[bytes | None]:
-        # Feast's provider asks for one view at a time, and decodes timestamps nobody here looks at.
-        client = self._provider.online_store._get_client(self._config.online_store)
-        with client.pipeline(transaction=True) as pipe:
-            for key, field in cells:
-                pipe.hget(key, field)
-            return [None if row is None else self._bytes(row) for row in pipe.execute()]
+        return [None if row is None else self._bytes(row) for row in feast_rows.read(self._client(), cells)]
+
+    def _client(self) -> Any:
+        return self._provider.online_store._get_client(self._config.online_store)
 
     def _bytes(self, row: bytes) -> bytes | None:
         """A row's bytes; an unset value is a row that somebody wrote without one."""
@@ -156,17 +156,16 @@ class OnlineStore:
     def _write(self, view: View, rows: Sequence[Row]) -> None:
         if not rows:
             return
-        data: list[Any] = [
+        encoded = [
             (
-                self._key(view.join_key, key),
-                {name: self._proto(value) for name, value in columns.items()},
-                from_us(us),
-                None,
+                self._redis_key(view.join_key, key),
+                self._timestamp(seconds=us // SECOND, nanos=us % SECOND * 1000).SerializeToString(),
+                [self._proto(columns[name]).SerializeToString() for name in view.columns],
             )
             for key, columns, us in rows
         ]
-        table = self._views[view.name]
-        self._asked(lambda: self._provider.online_write_batch(self._config, table, data, None))
+        fields = self._fields[view.name]
+        self._asked(lambda: feast_rows.write(self._client(), f"_ts:{view.name}", fields, encoded))
 
     def _asked(self, request: Callable[[], Result]) -> Result:
         try:

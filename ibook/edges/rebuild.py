@@ -379,7 +379,7 @@ def _redis_key(entity: EntityName, name: str) -> bytes:
 
 
 def _stamp_us(timestamp: bytes) -> int:
-    from google.protobuf.timestamp_pb2 import Timestamp  # type: ignore[import-untyped]
+    from google.protobuf.timestamp_pb2 import Timestamp
 
     parsed = Timestamp()
     parsed.ParseFromString(timestamp)

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ import numpy as np
 import pytest
 from redis import Redis
 
-from ibook.clock import to_us
+from ibook.clock import from_us, to_us
 from ibook.edges.feast_apply import apply_feature_repo, repo_folder
 from ibook.edges.feast_config import yaml_path
 from ibook.edges.feast_import import import_feast
 from ibook.edges.feast_on_demand import EVENT_HISTORY, USER_BEHAVIOR
-from ibook.edges.feast_views import STATE_VIEWS
+from ibook.edges.feast_views import STATE_VIEWS, View, feast_entity, feast_view
 from ibook.edges.online_store import OnlineStore
 from ibook.entities import ENTITIES, EntityName
 from ibook.errors import FeatureUnavailable
@@ -138,18 +139,48 @@ def test_states_and_heartbeats_are_of_one_instant(store: OnlineStore, settings: 
     assert seen
 
 
-def test_rows_are_found_where_feasts_own_reads_look_for_them(store: OnlineStore) -> None:
+def feast_key(view: View, key: str) -> Any:
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey
     from feast.protos.feast.types.Value_pb2 import Value
 
+    return EntityKey(join_keys=[view.join_key], entity_values=[Value(string_val=key)])
+
+
+def test_rows_are_found_where_feasts_own_reads_look_for_them(store: OnlineStore) -> None:
     for entity in ENTITIES:
         store.write_states(entity, [("here", entity.encode(), NOW_US)])
     for entity, view in STATE_VIEWS.items():
-        keys = [EntityKey(join_keys=[view.join_key], entity_values=[Value(string_val=key)]) for key in ("here", "not")]
-        found = store._provider.online_read(store._config, store._views[view.name], keys)
+        keys = [feast_key(view, key) for key in ("here", "not")]
+        found = store._provider.online_read(store._config, feast_view(view, feast_entity(view)), keys)
         (column,) = view.columns
         by_feast = [row[column].bytes_val or None if row else None for _, row in found]
         assert by_feast == store.read_states({entity: ["here", "not"]})[entity] == [entity.encode(), None]
+        assert found[0][0] == from_us(NOW_US)
+
+
+INSTANTS = (0, 1, 999_999, 1_000_000, 1_000_001, NOW_US, NOW_US + 1)
+
+
+@pytest.mark.parametrize("feast_is_first", [False, True])
+def test_feast_and_we_agree_on_which_row_is_newer(store: OnlineStore, feast_is_first: bool) -> None:
+    from feast.protos.feast.types.Value_pb2 import Value
+
+    view = STATE_VIEWS["card"]
+    table, (column,) = feast_view(view, feast_entity(view)), view.columns
+
+    def write(by_feast: bool, key: str, state: bytes, stamp_us: int) -> None:
+        if by_feast:
+            row = (feast_key(view, key), {column: Value(bytes_val=state)}, from_us(stamp_us), None)
+            store._provider.online_write_batch(store._config, table, [row], None)
+        else:
+            store.write_states("card", [(key, state, stamp_us)])
+
+    for first_us, then_us in product(INSTANTS, INSTANTS):
+        key = f"{first_us} {then_us}"
+        write(feast_is_first, key, b"first", first_us)
+        write(not feast_is_first, key, b"then", then_us)
+        newest = b"then" if then_us > first_us or first_us == 0 else b"first"  # Feast takes the epoch for no time
+        assert store.read_states({"card": [key]}) == {"card": [newest]}
 
 
 # ------------------------------------------------------------------------------------------------------------- outages
