@@ -3,8 +3,8 @@
 Nothing here knows tickets: `ibook/features.py` declares ours, and anybody may declare theirs over facts of their own.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from ibook.finishing import FINISH, NAN, Finish, Kind, Sums, distinct_ratio
 from ibook.measures import FINE, LIFETIME, SECOND, Measure, Operation, Resolution, Where
@@ -155,11 +155,11 @@ class EntityFeatures:
         windows = {w for f in declared for w in f.windows_s} | {w for _, w in self._extra if delay_s == 0}
         if any(f.kind == "last_age" for f in declared):
             windows.add(LIFETIME)
-        slots: dict[int, Slots] = {window: Slots([], []) for window in sorted(windows)}
+        slots: dict[int, list[Slot]] = {window: [] for window in windows}
         for feature in declared:
             if feature.kind != "first_age":
                 for name, window in zip(feature.names(), feature.windows_s or (LIFETIME,), strict=True):
-                    slots[window].add(self._slot(feature, self.names.index(name), window))
+                    slots[window].append(self._slot(feature, self.names.index(name), window))
         return Pass(delay_s, slots)
 
     def _slot(self, feature: Feature, place: int, window_s: int) -> "Slot":
@@ -195,37 +195,39 @@ class EntityFeatures:
     def _walk(self, state: WindowState, as_of_us: int, each: "Pass", values: list[float]) -> None:
         """Fill in the features of a pass: one walk over the tiles, youngest first."""
         as_of_s = as_of_us // SECOND - each.delay_s
-        if not state.since_us and (not state.tiles or state.tiles[0].start > as_of_s):
+        if not each.windows or (not state.since_us and (not state.tiles or state.tiles[0].start > as_of_s)):
             return
-        hops, sums = self.layout.hops_s, self.no_sums()
-        windows = iter(each.slots.items())
-        window, slots = next(windows, (None, NO_SLOTS))
+        hops, sums, waiting = self.layout.hops_s, self.no_sums(), 0
+        begin = as_of_s - each.windows[0]
         for tile in reversed(state.tiles):
             if tile.start > as_of_s:
                 continue
             end = tile.start + hops[tile.level]
-            while window is not None and end <= as_of_s - window:
-                self.finish(slots, sums, state, as_of_us, values)
-                window, slots = next(windows, (None, NO_SLOTS))
-            if window is None:
-                return
+            while end <= begin:
+                self.finish(each.slots[each.windows[waiting]], sums, state, as_of_us, values)
+                waiting += 1
+                if waiting == len(each.windows):
+                    return
+                begin = as_of_s - each.windows[waiting]
             sums.add(tile)
             if self.decayed:
                 sums.add_decayed(tile.numbers, self.decayed, as_of_s - tile.start)
-        while window is not None:
-            self.finish(slots, sums, state, as_of_us, values)
-            window, slots = next(windows, (None, NO_SLOTS))
+        self.finish(each.rest[waiting], sums, state, as_of_us, values)
 
     def finish(
         self, slots: "Slots", sums: Sums, state: WindowState, as_of_us: int, values: list[float]
     ) -> None:  # fmt: skip
         """Fill in the features of one window, from the sums of its tiles; `state` tells how complete they are."""
         numbers = sums.numbers
-        for place, index in slots.numbers:
+        for index, places in slots.numbers:
             if index in numbers:
-                values[place] = float(numbers[index])
-        for place, finish, indexes in slots.others:
-            values[place] = finish(sums, indexes, as_of_us)
+                value = float(numbers[index])
+                for place in places:
+                    values[place] = value
+        for finish, indexes, places in slots.others:
+            value = finish(sums, indexes, as_of_us)
+            for place in places:
+                values[place] = value
         if state.since_us:
             for slot in slots.all:
                 if not slot.is_complete(state, as_of_us):
@@ -263,32 +265,41 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """The features of one window. Counts, sums and extremes, the most of them, are what the tiles add up to."""
+    """The features of one window, or of several whose sums are the same: each number is finished once.
 
-    numbers: list[tuple[int, int]]
-    """Place and measure index."""
-    others: list[tuple[int, Finish, tuple[int, ...]]]
-    """Place, how it is finished, and from which measures."""
-    all: list[Slot] = field(default_factory=list)
+    Counts, sums and extremes, the most of them, are what the tiles add up to.
+    """
 
-    def add(self, slot: Slot) -> None:
-        """One more feature."""
-        self.all.append(slot)
-        if slot.finish is None:
-            self.numbers.append((slot.place, slot.indexes[0]))
-        else:
-            self.others.append((slot.place, slot.finish, slot.indexes))
+    all: list[Slot]
+    numbers: list[tuple[int, list[int]]]
+    """Measure index, and the places it goes to."""
+    others: list[tuple[Finish, tuple[int, ...], list[int]]]
+    """How it is finished, from which measures, and the places it goes to."""
+
+    @classmethod
+    def of(cls, slots: Iterable[Slot]) -> "Slots":
+        """Slots whose windows have the same sums."""
+        all_, numbers, others = list(slots), dict[int, list[int]](), dict[tuple[Finish, tuple[int, ...]], list[int]]()
+        for slot in all_:
+            if slot.finish is None:
+                numbers.setdefault(slot.indexes[0], []).append(slot.place)
+            else:
+                others.setdefault((slot.finish, slot.indexes), []).append(slot.place)
+        return cls(all_, list(numbers.items()), [(*how, places) for how, places in others.items()])
 
 
-NO_SLOTS = Slots([], [])
-
-
-@dataclass(frozen=True)
 class Pass:
     """What one walk over the tiles finds: for the features of one delay, slots by window, shortest first."""
 
-    delay_s: int
-    slots: dict[int, Slots]
+    def __init__(self, delay_s: int, slots: Mapping[int, Sequence[Slot]]) -> None:
+        self.delay_s = delay_s
+        self.windows = tuple(sorted(slots))
+        self.slots = {window: Slots.of(slots[window]) for window in self.windows}
+        self.rest = [
+            Slots.of(slot for window in self.windows[start:] for slot in slots[window])
+            for start in range(len(self.windows))
+        ]
+        """The slots of all windows from each one on: of those that begin before the oldest tile."""
 
 
 def _shared(needed: Sequence[Measure]) -> list[Measure]:

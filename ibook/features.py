@@ -7,6 +7,7 @@ value in training is the value that was served.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -235,9 +236,8 @@ FEATURE_NAMES: tuple[str, ...] = (
 )
 """The order of every feature vector."""
 
-_MODEL_PLACES = {
-    entity: [each.names.index(name) for name in each.model_names] for entity, each in ENTITY_FEATURES.items()
-}
+_FOR_MODEL = {entity: [name in each.model_names for name in each.names] for entity, each in ENTITY_FEATURES.items()}
+"""Which features of an entity the model sees."""
 
 FEATURE_NAMES_HASH = blake2b(
     repr([FEATURE_NAMES, [
@@ -274,9 +274,8 @@ def vector(purchase: PurchaseRequested, states: Mapping[EntityName, WindowState 
 def vector_of(purchase: PurchaseRequested, computed: Mapping[EntityName, list[float]]) -> NDArray[np.float32]:
     """The vector from each entity's features as of the purchase; an entity that is left out has none at all."""
     values: list[float] = []
-    for entity, places in _MODEL_PLACES.items():
-        found = computed.get(entity) or NOTHING_SEEN[entity]
-        values += [found[place] for place in places]
+    for entity, seen in _FOR_MODEL.items():
+        values += compress(computed.get(entity) or NOTHING_SEEN[entity], seen)
     values += request_features(purchase)
     return np.array(values, dtype=np.float32)
 

@@ -34,6 +34,10 @@ class Sums:
     def add(self, tile: Tile) -> None:
         """A tile that lies in the window."""
         numbers, extremes = self.numbers, self._extremes
+        if not (numbers or self._sets or self.lasts):
+            self.numbers, self.lasts = tile.numbers.copy(), tile.lasts.copy()
+            self._sets = {index: [hashes] for index, hashes in tile.sets.items()}
+            return
         for index, value in tile.numbers.items():
             if index not in numbers:
                 numbers[index] = value
@@ -76,6 +80,8 @@ class Sums:
         sets = self._sets.get(index)
         if sets is None:
             return 0
+        if len(sets) == 1 and len(sets[0]) < self._cap:
+            return len(sets[0])
         hashes = set().union(*sets) if len(sets) > 1 else sets[0]
         full = [each[-1] for each in sets if len(each) == self._cap]
         return theta_count(hashes, min(full)) if full else len(hashes)
@@ -87,7 +93,7 @@ def theta_count(hashes: set[int] | list[int], theta: int) -> int:
     >>> theta_count({1, 2, 2**31}, 2**31)
     4
     """
-    known = sum(each <= theta for each in hashes)
+    known = sum(map(theta.__ge__, hashes))
     return max(len(hashes), round((known - 1) * 2**32 / theta)) if theta else len(hashes)
 
 

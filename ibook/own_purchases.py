@@ -4,7 +4,7 @@ What was read and lies beyond the position of a state is folded on top of it. Fe
 attempt, always, and a burst on one card is seen at full speed whatever the push delay.
 """
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -33,7 +33,7 @@ Folding pending purchases again costs more the further the feature workers are b
 """
 
 
-@dataclass
+@dataclass(slots=True)
 class _Entity:
     features: EntityFeatures
     base: bytes | None = None
@@ -41,10 +41,17 @@ class _Entity:
     """The base with everything pending folded on top."""
     base_offset: int = -1
     rebased_us: int = 0
-    pending: deque[EntityUpdate] = field(default_factory=lambda: deque(maxlen=MAX_PENDING))
+    pending: list[EntityUpdate] = field(default_factory=list)
     """What may have to be folded again onto the next base."""
     folded: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     """What is folded onto the base: source -> first offset, last offset, how many."""
+
+    def remember(self, update: EntityUpdate) -> None:
+        """Fold now, and again onto the next base if it has to be."""
+        self.pending.append(update)
+        if len(self.pending) > MAX_PENDING:
+            del self.pending[0]
+        self.fold(update)
 
     def fold(self, update: EntityUpdate) -> None:
         """Fold onto the state, and note it."""
@@ -67,10 +74,9 @@ class OwnPurchases:
 
     def remember(self, update: EntityUpdate) -> None:
         """The purchase of this update was read; positions of one source must increase."""
+        ids = update.fact.ids
         for name in update.entities:
-            entity = self._entity(name, update.fact.ids[name])
-            entity.pending.append(update)
-            entity.fold(update)
+            self._entity(name, ids[name]).remember(update)
         while len(self._entities) > MAX_KEYS:
             self._entities.popitem(last=False)
 
@@ -85,7 +91,7 @@ class OwnPurchases:
         state = _decoded(base, known.features.layout)
         known.base, known.running, known.base_offset = base, RunningState(known.features, state), state.updates_offset
         pending = [update for update in known.pending if update.offset > state.positions.get(update.source, -1)]
-        known.pending = deque(pending, maxlen=MAX_PENDING)
+        known.pending = pending
         known.folded = {}
         for update in pending:
             known.fold(update)
@@ -102,21 +108,26 @@ class OwnPurchases:
 
     def compute(self, keys: Mapping[EntityName, str], as_of_us: int) -> dict[EntityName, list[float]]:
         """The features of a purchase's entities, as of it, with all that was remembered folded in."""
-        found = {entity: self._entity(entity, key).running for entity, key in keys.items()}
-        return {entity: running.compute(as_of_us) for entity, running in found.items() if running is not None}
+        values: dict[EntityName, list[float]] = {}
+        for place in keys.items():
+            known = self._entities.get(place)
+            if known is not None and known.running is not None:
+                values[place[0]] = known.running.compute(as_of_us)
+        return values
 
     def positions(self, keys: Mapping[EntityName, str], partitions: int) -> list[StatePosition]:
         """For the evidence: which states these are, and what was folded on top."""
-        return [
-            StatePosition(
-                entity=entity,
-                key=key,
-                updates_partition=partition_of(f"{entity}:{key}", partitions),
-                updates_offset=self._entity(entity, key).base_offset,
-                folded=[(*source_of(source), *found) for source, found in self._entity(entity, key).folded.items()],
-            )
-            for entity, key in keys.items()
-        ]
+        return [self._position(entity, key, partitions) for entity, key in keys.items()]
+
+    def _position(self, entity: EntityName, key: str, partitions: int) -> StatePosition:
+        known = self._entities.get((entity, key))
+        return StatePosition(
+            entity=entity,
+            key=key,
+            updates_partition=partition_of(f"{entity}:{key}", partitions),
+            updates_offset=known.base_offset if known else -1,
+            folded=[(*source_of(source), *found) for source, found in known.folded.items()] if known else [],
+        )
 
     def _entity(self, entity: EntityName, key: str) -> _Entity:
         known = self._entities.get((entity, key))

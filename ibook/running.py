@@ -31,6 +31,8 @@ class _Older:
 class RunningState:
     """A state of one entity, which must be of the layout of `features`; fold into it through here only."""
 
+    __slots__ = ("_asked_s", "_features", "_older", "state")
+
     def __init__(self, features: EntityFeatures, state: WindowState) -> None:
         self.state = state
         self._features = features

@@ -303,7 +303,7 @@ def _add(tile: Tile, steps: Sequence[Step], fact: Fact, cap: int) -> None:
                 hashed, hashes = hash32(name), sets.get(index)
                 if hashes is None:
                     sets[index] = [hashed]
-                elif hashed not in hashes:
+                elif (len(hashes) < cap or hashed < hashes[-1]) and hashed not in hashes:
                     sets[index] = sorted([*hashes, hashed])[:cap]
         elif operation == "last_time":
             numbers[index] = max(fact.occurred_us, numbers.get(index, 0))
