@@ -19,17 +19,26 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pret
 
 @app.command()
 def verdicts(
-    rate: Annotated[list[float] | None, typer.Option(min=1, help="Purchases per second; may be repeated.")] = None,
+    rate: Annotated[
+        list[float] | None,
+        typer.Option(
+            min=1,
+            help="Purchases per second; may be repeated. Without it 500, 1,000 and 2,000, and all comparisons.",
+        ),
+    ] = None,
     seconds: Annotated[float, typer.Option(min=2, help="Length of each steady load.")] = 20.0,
     count: Annotated[int, typer.Option(min=1000, help="Purchases of the flood.")] = 20_000,
     seed: Annotated[int, typer.Option(help="Seeds the purchases.")] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
 ) -> None:
-    """Verdict latency and rate on the whole local platform, beside a naive agent in the same run."""
+    """Verdict latency and rate on the whole local platform, beside a naive agent in the same run.
+
+    Without --rate also: two workers, a worker killed, and the limit: a plain loop around the same core.
+    """
     from bench.verdicts import as_json, measure
 
     with measuring() as (settings, began):
-        figures = measure(settings, rates=rate or [1000.0], seconds=seconds, count=count, seed=seed)
+        figures = measure(settings, rates=rate or [], seconds=seconds, count=count, seed=seed)
     if json_file is not None:
         json_file.write_text(json.dumps(as_json(figures) | {"conditions": began}, indent=2) + "\n")
     if figures.missing:
@@ -83,6 +92,14 @@ def naive_agent() -> None:
     settings = load_settings()
     prepare_naive(settings)
     faust.Worker(create(settings), loglevel="warn", redirect_stdouts=False, quiet=True).execute_from_commandline()
+
+
+@app.command(hidden=True)
+def raw_loop() -> None:
+    """The limit's process."""
+    from bench.raw_loop import RawLoop
+
+    RawLoop(load_settings()).run()
 
 
 @contextmanager

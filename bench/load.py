@@ -9,6 +9,7 @@ from threading import Event, Thread
 
 import numpy as np
 from confluent_kafka import OFFSET_END, Consumer, Producer, TopicPartition
+from msgspec import structs
 
 from ibook import codec
 from ibook.edges.kafka import producer
@@ -17,11 +18,28 @@ from ibook.settings import Settings
 from ibook.topics import FRAUD_VERDICTS, TICKET_PURCHASES
 
 BUYERS, EVENTS = 20_000, 40
+SHOP_BUYERS = 200_000
+TESTERS, TESTERS_SHARE = 20, 0.02
 DRAIN_SECONDS = 60.0
 
 
-def purchases(run: str, seed: int) -> Iterator[PurchaseRequested]:
-    """Endless purchases by 20,000 buyers over 40 events of unequal popularity; made anew when they are sent.
+def shop(run: str, seed: int) -> Iterator[PurchaseRequested]:
+    """Endless purchases as a large shop sees them; one in fifty is a card tester's: rules and reasons have work.
+
+    200,000 buyers, some of whom buy twice within minutes; 20 testers, each on one device and address, every time with
+    another card and a small amount. What of it is not approved the bench prints.
+    """
+    rng = Random(seed)
+    for number, purchase in enumerate(purchases(run, seed, buyers=SHOP_BUYERS)):
+        tester = rng.randrange(TESTERS)
+        yield structs.replace(
+            purchase, user_id=f"tester-{tester}", card_id=f"tested-{run}-{number}", device_id=f"tester-{tester}",
+            ip=f"192.0.2.{tester}", n_tickets=1, amount_minor=rng.randrange(100, 500),
+        ) if rng.random() < TESTERS_SHARE else purchase  # fmt: skip
+
+
+def purchases(run: str, seed: int, *, buyers: int = BUYERS) -> Iterator[PurchaseRequested]:
+    """Endless honest purchases over 40 events of unequal popularity; made anew when they are sent.
 
     A buyer has an address and a card's BIN; addresses lie in some 2,000 networks, BINs are 150 as in the simulator.
     """
@@ -30,12 +48,12 @@ def purchases(run: str, seed: int) -> Iterator[PurchaseRequested]:
     popularity = [1 / (rank + 1) for rank in range(EVENTS)]
     number = 0
     while True:
-        buyer, n_tickets = rng.randrange(BUYERS), rng.randrange(1, 5)
+        buyer, n_tickets = rng.randrange(buyers), rng.randrange(1, 5)
         (event,) = rng.choices(range(EVENTS), popularity)
         yield PurchaseRequested(
             message_id=f"{run}-{number}", occurred_at=datetime.now(UTC), transaction_id=f"{run}-{number}",
             user_id=f"user-{buyer}", card_id=f"card-{buyer}", device_id=f"device-{buyer}",
-            ip=f"10.{buyer % 8}.{buyer // 80}.{buyer % 80}", event_id=f"event-{event}",
+            ip=f"10.{buyer % 8}.{buyer // 80 % 250}.{buyer % 80}", event_id=f"event-{event}",
             amount_minor=n_tickets * rng.randrange(2000, 9000), currency="EUR", n_tickets=n_tickets,
             ticket_type="standard", bin=str(400_000 + buyer % 150), card_country="DE", ip_country="DE",
             email_domain="example.org", account_opened_at=opened, promoter_id=f"promoter-{event % 10}",
@@ -55,7 +73,14 @@ class Outcome:
     repeated: int = 0
     stale: int = 0
     """Verdicts of another posture than `normal`: the feature workers were behind, or something was away."""
+    refused: int = 0
+    """Verdicts other than `approve`: each has its reasons in the evidence."""
     produce_seconds: float = 0.0
+
+    @property
+    def not_approved_share(self) -> float:
+        """Of the verdicts."""
+        return round(self.refused / max(1, len(self.answered)), 3)
 
     @property
     def missing(self) -> int:
@@ -115,12 +140,14 @@ class VerdictClock:
                 self._outcome.repeated += 1
             else:
                 self._outcome.answered[transaction] = time.perf_counter()
-                self._outcome.stale += b'"posture":"normal"' not in (message.value() or b"")
+                verdict = message.value() or b""
+                self._outcome.stale += b'"posture":"normal"' not in verdict
+                self._outcome.refused += b'"action":"approve"' not in verdict
 
 
 def steady(settings: Settings, *, rate: float, seconds: float, run: str, seed: int) -> Outcome:
     """Purchases at a rate, each at its own time; the load never waits for verdicts."""
-    outcome, client, source = Outcome(), producer(settings, {"linger.ms": 5}), purchases(run, seed)
+    outcome, client, source = Outcome(), producer(settings, {"linger.ms": 5}), shop(run, seed)
     with VerdictClock(settings, outcome):
         start = time.perf_counter()
         for number in range(int(rate * seconds)):
@@ -136,7 +163,7 @@ def steady(settings: Settings, *, rate: float, seconds: float, run: str, seed: i
 
 def flood(settings: Settings, *, count: int, run: str, seed: int, topic: str = FRAUD_VERDICTS.name) -> Outcome:
     """Purchases as fast as Kafka takes them; how fast they are answered is what is measured."""
-    outcome, client, source = Outcome(), producer(settings), purchases(run, seed)
+    outcome, client, source = Outcome(), producer(settings), shop(run, seed)
     with VerdictClock(settings, outcome, topic):
         start = time.perf_counter()
         for _ in range(count):

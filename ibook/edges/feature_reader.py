@@ -73,9 +73,16 @@ class FeatureReader:
         return True
 
     def _read(self, keys: Mapping[EntityName, Sequence[str]]) -> Reading:
-        """States and the heartbeats that vouch for them, of one instant: no row can be lost in between."""
-        states, heartbeats = self._store.read(keys, self._partitions)
-        return Reading(states, [_heartbeat(row) for row in heartbeats])
+        return reading_of(self._store, keys, self._partitions)
+
+
+def reading_of(store: OnlineStore, keys: Mapping[EntityName, Sequence[str]], partitions: int) -> Reading:
+    """States and the heartbeats that vouch for them, of one instant: no row can be lost in between.
+
+    Raises FeatureUnavailable.
+    """
+    states, heartbeats = store.read(keys, partitions)
+    return Reading(states, [_heartbeat(row) for row in heartbeats])
 
 
 def _heartbeat(row: bytes | None) -> Heartbeat | None:

@@ -25,10 +25,11 @@ GROUPS: Mapping[str, tuple[topics.Topic, ...]] = {
 
 def lag_of_groups(settings: Settings) -> dict[str, int]:
     """Messages each group has not committed yet. Raises BrokerUnavailable."""
-    return {group: _lag(settings, group, read) for group, read in GROUPS.items()}
+    return {group: lag_of(settings, group, read) for group, read in GROUPS.items()}
 
 
-def _lag(settings: Settings, group: str, read: tuple[topics.Topic, ...]) -> int:
+def lag_of(settings: Settings, group: str, read: tuple[topics.Topic, ...]) -> int:
+    """Messages of these topics that a group has not committed yet. Raises BrokerUnavailable."""
     consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": group, "enable.auto.commit": False})
     try:
         metadata = consumer.list_topics(timeout=ANSWER_SECONDS).topics
