@@ -86,8 +86,8 @@ class FraudModel:
         """
         from xgboost import DMatrix
 
-        data = DMatrix(matrix, feature_names=list(FEATURE_NAMES), nthread=1)
-        margins = np.asarray(self._booster.predict(data, pred_contribs=True), dtype=np.float64)
+        data = DMatrix(matrix, nthread=1)  # without names, which were compared when the model was loaded: half the time
+        margins = np.asarray(self._booster.predict(data, pred_contribs=True, validate_features=False), dtype=np.float64)
         return margins[:, :-1] * self._calibration.slope
 
 

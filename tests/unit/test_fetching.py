@@ -1,41 +1,68 @@
-"""What the workers' consumers tell of themselves."""
+"""A message is handed to its agent at once, and gives way to a flow that stops only where it has to wait."""
 
-import logging
+import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from faust.types import TP
 
 from ibook.settings import Settings
 from streams.app import create_app
 
-BUSY = SimpleNamespace(highwater=900, position=200, timestamp=1)
-SILENT = SimpleNamespace(highwater=None, position=None, timestamp=None)
+
+class Stage:
+    """A consumer whose flow runs, and the queue of its only agent, which holds one message."""
+
+    def __init__(self, data_dir: Path) -> None:
+        app = create_app("test-fetching", Settings(data_dir=data_dir))
+        app.finalize()
+        self.flow = app.flow_control
+        self.consumer = cast(Any, app.consumer)
+        self.queue: Any = app.FlowControlQueue(maxsize=1, clear_on_resume=True)
+        self.flow.resume()
+        self.consumer.suspend_flow.clear()
+
+    async def hand_over(self, message: str) -> bool:
+        """As Faust asks for it; whether the message is in the queue."""
+        before = self.queue.qsize()
+        await self.consumer.wait_first(self.queue.put(message), self.consumer.suspend_flow.wait())
+        return bool(self.queue.qsize() > before)
 
 
-async def complaints(settings: Settings, state: SimpleNamespace, caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What is logged of a partition in this state a quarter of an hour after the start."""
-    app = create_app("test-complaints", settings)
-    app.finalize()
-    thread: Any = app.consumer._new_consumer_thread()  # type: ignore[attr-defined]
-    assignment = SimpleNamespace(active=True, state_value=lambda tp: state)
-    subscriptions = SimpleNamespace(subscription=SimpleNamespace(assignment=assignment))
-    thread._consumer = SimpleNamespace(_fetcher=SimpleNamespace(_subscriptions=subscriptions))
-    app.topics.acks_enabled_for = lambda topic: True  # type: ignore[method-assign]
-    thread.time_started = -900.0
-    with caplog.at_level(logging.ERROR):
-        thread.verify_event_path(0.0, TP("ticket-purchases", 0))
-    return [record.message for record in caplog.records]
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    yield Stage(tmp_path)
 
 
-async def test_a_partition_that_is_read_but_not_at_its_end_is_no_alarm(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    assert await complaints(Settings(data_dir=tmp_path), BUSY, caplog) == []
+async def test_where_there_is_room_no_task_is_made_for_a_message(stage: Stage) -> None:
+    made: list[object] = []
+
+    def factory(loop: asyncio.AbstractEventLoop, work: Any, **named: Any) -> "asyncio.Task[Any]":
+        made.append(work)
+        return asyncio.Task(work, loop=loop, **named)
+
+    asyncio.get_running_loop().set_task_factory(factory)
+    assert await stage.hand_over("m")
+    assert made == []
 
 
-async def test_a_partition_that_was_never_fetched_is_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (complaint,) = await complaints(Settings(data_dir=tmp_path), SILENT, caplog)
-    assert "fetch" in complaint
+async def test_a_message_waits_for_room(stage: Stage) -> None:
+    await stage.hand_over("first")
+    second = asyncio.create_task(stage.hand_over("second"))
+    await asyncio.sleep(0)
+    assert stage.queue.get_nowait() == "first"
+    await second
+    assert stage.queue.get_nowait() == "second"
+
+
+@pytest.mark.parametrize("full", [False, True])
+async def test_a_message_gives_way_to_a_flow_that_is_stopped(stage: Stage, full: bool) -> None:
+    if full:
+        await stage.hand_over("first")
+    stage.flow.suspend()
+    waiting = asyncio.create_task(stage.hand_over("late"))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    stage.consumer.suspend_flow.set()
+    assert not await waiting
