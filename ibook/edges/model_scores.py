@@ -72,7 +72,7 @@ class ModelScorer:
     def score(self, matrix: NDArray[np.float32], cards: Sequence[str]) -> ModelScores:
         """Score rows of shape ``(n, len(FEATURE_NAMES))``; `cards` are their card ids."""
         running = self._champion.running
-        if running.champion is None:
+        if running.champion is None or not len(matrix):
             return ModelScores(running, [], [])
         former = _begin(self._former, running.former, matrix)
         challenger = _begin(self._challenger, running.challenger, matrix)
@@ -100,14 +100,20 @@ class ModelScorer:
     # ------------------------------------------------------------------------------------------------------- guarding
     def watch(self, said: ModelScores, approvals: Approvals) -> None:
         """Let the guards see a batch; a model that breaks a bound decides no more from the next batch on."""
+        try:
+            with self._watching:
+                self._watch(said, approvals)
+        except Exception:  # who watches must not keep anybody from an answer
+            log.exception("a batch could not be watched")
+
+    def _watch(self, said: ModelScores, approvals: Approvals) -> None:
         running = said.running
-        with self._watching:
-            if running.champion and running.former:
-                guard = self._compared("champion", running.champion.release, said.former, said.champion, approvals)
-                if guard and guard.seen >= self._bounds.purchases and not guard.breach():
-                    self._champion.confirm(running.champion.release.message_id)
-            if running.challenger:
-                self._compared("challenger", running.challenger.release, said.champion, said.challenger, approvals)
+        if running.champion and running.former:
+            guard = self._compared("champion", running.champion.release, said.former, said.champion, approvals)
+            if guard and guard.seen >= self._bounds.purchases and not guard.breach():
+                self._champion.confirm(running.champion.release.message_id)
+        if running.challenger:
+            self._compared("challenger", running.challenger.release, said.champion, said.challenger, approvals)
 
     def _compared(
         self, role: Role, release: Release, reference: Said, candidate: Said, approvals: Approvals

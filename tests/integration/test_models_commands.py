@@ -2,24 +2,19 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from cli.main import app
-from ibook.clock import to_us
 from ibook.edges.champion import Champion
 from ibook.edges.model_reports import Reports
-from ibook.edges.online_store import OnlineStore
 from ibook.errors import IbookError
-from ibook.heartbeat import Heartbeat, encode_heartbeat
 from ibook.releases import share_of
 from ibook.settings import Settings
-from tests.tiny_models import OTHER, TRAINED, suspicious, write
-from tests.traffic import missing, publish, purchases, verdicts
-from tests.workers import WorkerProcess, wait_until
+from tests.tiny_models import OTHER, TRAINED, write
+from tests.workers import wait_until
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -121,36 +116,3 @@ def test_what_the_guard_of_one_process_takes_back_the_others_take_back_too(
     wait_until(lambda: versions(following) == [TRAINED.model.version] * 2, 20, "the first model")
     wait_until(lambda: "guard: it approves nobody" in ibook(platform_settings, "timeline").stdout, 20, "the timeline")
     assert ibook(platform_settings, "timeline").stdout.count("ROLLBACK") == 1
-
-
-def test_a_worker_takes_back_a_model_that_would_approve_nobody_and_answers_go_on(
-    platform_settings: Settings, elsewhere: tuple[Path, Path]
-) -> None:
-    fresh = Heartbeat(to_us(datetime.now(UTC)) + 3600 * 1_000_000, {}, 0)  # no feature workers run: the store is fresh
-    for partition in range(platform_settings.partitions):
-        OnlineStore(platform_settings).write_heartbeat(partition, encode_heartbeat(fresh), 1)
-    bounds = {"IBOOK_GUARD_PURCHASES": "100", "IBOOK_GUARD_MIN_PURCHASES": "50", "IBOOK_FEATURE_READ_SECONDS": "5"}
-    worker = WorkerProcess("purchases-to-verdicts", platform_settings, **bounds).start()
-    try:
-        ibook(platform_settings, "release", str(elsewhere[0]))
-        _answered(platform_settings, "before", {TRAINED.model.version})
-        bad = write(platform_settings.data_dir / "bad", suspicious(TRAINED))
-        assert ibook(platform_settings, "release", str(bad)).exit_code == 0
-        _answered(platform_settings, "during", {TRAINED.model.version, "suspicious"})
-        wait_until(lambda: "ROLLBACK" in ibook(platform_settings, "timeline").stdout, 20, "the rollback")
-        _answered(platform_settings, "after", {TRAINED.model.version})
-    finally:
-        worker.kill()
-    spans = json.loads(ibook(platform_settings, "timeline", "--json").stdout)
-    assert [(span["version"], span["by"]) for span in spans][2:] == [(TRAINED.model.version, "guard")]
-    assert "approvals changed by -" in spans[2]["why"]
-
-
-def _answered(settings: Settings, run: str, versions: set[str]) -> None:
-    """Publish 300 purchases in batches of some, and wait until each has its verdict, by one of these models."""
-    sent = purchases(run, 300)
-    for start in range(0, len(sent), 50):
-        publish(settings, sent[start : start + 50])
-        wait_until(lambda start=start: not missing(sent[: start + 50], verdicts(settings)), 30, "verdicts")  # type: ignore[misc]
-    found = verdicts(settings)
-    assert {found[each.transaction_id][0].model_version for each in sent} <= versions

@@ -118,6 +118,11 @@ def test_without_any_model_that_scores_nothing_is_scored(champion: Champion, bro
     assert scoring.score(ROWS, CARDS).scores == []
 
 
+def test_a_batch_without_purchases_asks_nobody(champion: Champion) -> None:
+    said = scorer(champion, [released(TRAINED), released(OTHER), beside(TRAINED)]).score(ROWS[:0], [])
+    assert (said.scores, said.champion.failed, said.former.failed) == ([], False, False)
+
+
 # ------------------------------------------------------------------------------------------------------------- guards
 def deciding(champion: Champion) -> str | None:
     return champion.model.version if champion.model else None
@@ -202,3 +207,9 @@ def test_work_aside_is_begun_again_once_the_late_one_is_done(monkeypatch: pytest
     again = aside.begin(lambda: True)
     assert again is not None
     assert again.result(20)
+
+
+def test_a_guard_that_fails_keeps_nobody_from_an_answer(champion: Champion) -> None:
+    scoring = scorer(champion, [released(TRAINED), released(OTHER)])
+    scoring.watch(scoring.score(ROWS, CARDS), lambda scores: 1 // 0)
+    assert deciding(champion) == OTHER.model.version

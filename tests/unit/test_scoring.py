@@ -114,3 +114,10 @@ def test_a_model_that_can_not_explain_itself_still_decides(champion: Champion, m
     explained = decided(champion, released(TRAINED))
     monkeypatch.setattr(FraudModel, "contributions", lambda *_: 1 / 0)
     assert [verdict for verdict, _ in decided(champion)] == [verdict for verdict, _ in explained]
+
+
+def test_a_batch_of_which_nothing_is_left_is_in_the_posture_of_the_moment(champion: Champion) -> None:
+    champion.apply([released(TRAINED)])
+    scorer = Scorer(Settings(), champion, load_policy(), ManualClock(NOW))
+    batch = scorer.decide([], _reading(0.1), OwnPurchases())
+    assert (batch.about.posture, batch.scored) == ("normal", [])
