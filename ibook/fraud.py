@@ -1,7 +1,8 @@
 """Features, score and rules to a decision: pure, and fast enough for every purchase.
 
-An allow-list approves, whatever else was hit. Otherwise the rules count, the harshest first, and the thresholds over
-the calibrated score; the harsher of the two stands: a rule that asks for a challenge never softens a decline by score.
+An allow-list approves, whatever else was hit. Otherwise the rules count, the harshest first, and the calibrated score,
+by thresholds or by what costs least for the amount. The harsher of the two stands: a rule that asks for a challenge
+never softens a decline by score.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from ibook.cheapest import cheapest, with_odds
 from ibook.features import FEATURE_NAMES
 from ibook.messages import Action, Posture, PurchaseRequested, ReasonCode
 from ibook.reason_codes import REASONS, codes_of, codes_of_rules
@@ -35,7 +37,10 @@ class Decision(Struct, frozen=True, gc=False):
     score_band: ScoreBand
     """By the thresholds of posture `normal`, so that a band means the same in every posture."""
     threshold: float | None
-    """The highest threshold the score reached, or the lowest when it reached none; None without a score."""
+    """The highest threshold the score reached, or the lowest when it reached none; None without a score.
+
+    By costs: the score from which the action is the cheapest for the amount.
+    """
     rules: tuple[str, ...]
     """Ids of the rules that were hit, in the order in which they count."""
     propensity: float
@@ -112,7 +117,7 @@ def _decide(
     ruled: Action = hit[0].rule.action if hit else "approve"
     if score is None:
         return Decision(ruled, "not_scored", None, rules, 1.0, False)
-    action, threshold = _by_score(score, policy.thresholds[posture])
+    action, threshold = _by_score(score, amount, policy, posture)
     band = _band(score, policy.thresholds["normal"])
     if hit and ruled == "approve":
         return Decision("approve", band, threshold, rules, 1.0, False)
@@ -125,7 +130,15 @@ def _decide(
     return Decision(harsher, band, threshold, rules, 1.0, False)
 
 
-def _by_score(score: float, thresholds: Thresholds) -> tuple[Action, float]:
+def _by_score(score: float, amount: float, policy: VerdictPolicy, posture: Posture) -> tuple[Action, float]:
+    if policy.costs is None:
+        return _by_thresholds(score, policy.thresholds[posture])
+    odds = 1.0 if posture == "normal" else policy.costs.stale_odds
+    action, threshold = cheapest(policy.costs, with_odds(score, odds), amount)
+    return action, with_odds(threshold, 1.0 / odds)
+
+
+def _by_thresholds(score: float, thresholds: Thresholds) -> tuple[Action, float]:
     if score >= thresholds.decline:
         return "decline", thresholds.decline
     if score >= thresholds.challenge:

@@ -337,6 +337,21 @@ class ModelReport(Message, frozen=True, kw_only=True, tag="model_report.v1"):
     """Why the newest release was not loaded, when it was not."""
 
 
+# ---------------------------------------------------------------------------------------------------- policy-releases
+class PolicyReleased(Message, frozen=True, kw_only=True, tag="policy_released.v1"):
+    """From now on this verdict policy decides. Topic `policy-releases`, key `policy`, kept forever: its timeline."""
+
+    policy: Id
+    version: Id
+    """As evidence names it: the file's version and the hash of its text."""
+    text: str
+    """The whole policy, as TOML."""
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    """Of the text, as UTF-8."""
+    released_by: str = ""
+    why: str = ""
+
+
 # -------------------------------------------------------------------------------------------------------- dead-letters
 class DeadLetter(Message, frozen=True, kw_only=True, tag="dead_letter.v1"):
     """A message nobody could read. Topic `dead-letters`, key of the source."""

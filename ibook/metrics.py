@@ -33,6 +33,11 @@ MODEL_GUARD = Gauge(
     "ibook_model_guard_figure", "Guard figures of a new champion or a challenger against the champion before it.",
     ["role", "figure"],
 )  # fmt: skip
+EXPLORED_MINOR = Counter(
+    "ibook_fraud_explored_amount_minor_total", "Amount of would-be declines that were approved at random, minor units."
+)
+POLICY_RELEASES = Counter("ibook_policy_releases_total", "Policy releases read: taken or refused.", ["outcome"])
+RULES_EXPIRED = Gauge("ibook_fraud_rules_expired", "Rules of the deciding policy that have expired and are off.")
 DEAD_LETTERS = Counter("ibook_dead_letters_total", "Messages nobody could read.", ["topic", "reason"])
 
 UPDATES_SENT = Counter("ibook_entity_updates_sent_total", "Entity updates sent.", ["entity"])

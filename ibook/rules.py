@@ -16,6 +16,7 @@ from typing import Annotated, Literal, get_args
 import msgspec
 from msgspec import Meta, Struct
 
+from ibook.costs import Costs
 from ibook.errors import ConfigurationError
 from ibook.expression_bounds import holds_on_what_is_known, is_at_least_a_constant
 from ibook.expressions import BadExpressionError, Expression, Kind, parse
@@ -66,6 +67,8 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """None: every posture in which its features mean something."""
     max_amount_minor: Annotated[int, Meta(ge=1)] | None = None
     """Of an allow-list (`approve`), and of nothing else: a larger purchase is judged like anybody's."""
+    max_per_day_minor: Annotated[int, Meta(ge=1)] | None = None
+    """Of an allow-list, too: so much in 24 hours of one account, this purchase included."""
 
     def is_off(self, at: datetime) -> bool:
         """Whether it has expired at an instant."""
@@ -86,10 +89,21 @@ class Thresholds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Exploration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The share of would-be declines that is approved, and the largest amount it is approved for."""
+    """The share of would-be declines that is approved, and what that may cost."""
 
     share: Annotated[float, Meta(ge=0.0, le=0.05)]
     max_amount_minor: Annotated[int, Meta(ge=0)]
+    """The largest amount that is approved."""
+    declined_per_day_minor: Annotated[int, Meta(ge=0)]
+    """What is declined up to that amount, in all, on a day: `ibook policies fit` counts it."""
+    max_per_day_minor: Annotated[int, Meta(ge=0)]
+    """What may be approved of it on a day, as expected: the share must be small enough for that."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError when the share would be expected to cost more than it may."""
+        per_day = self.share * self.declined_per_day_minor
+        if per_day > self.max_per_day_minor:
+            raise ValueError(f"share of declined_per_day_minor is {per_day:.0f}, more than max_per_day_minor")
 
 
 class _ThresholdsOfPostures(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -100,6 +114,7 @@ class _ThresholdsOfPostures(Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class _PolicyFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     version: Annotated[str, Meta(min_length=1, max_length=32)]
     thresholds: _ThresholdsOfPostures
+    costs: Costs | None = None
     exploration: Exploration
     lists: dict[str, Annotated[list[str], Meta(min_length=1)]] = {}
     """Name -> texts, for ``IN name``."""
@@ -122,7 +137,9 @@ class VerdictPolicy:
     version: str
     """The file's version and eight digits of its hash: an edit without a new version is still told apart."""
     thresholds: Mapping[Posture, Thresholds]
-    """For the postures with a score."""
+    """For the postures with a score; where `costs` are given they only name the score band."""
+    costs: Costs | None
+    """What actions cost: the cheapest one for score and amount is then taken."""
     exploration: Exploration
     rules: tuple[Rule, ...]
     compiled: Mapping[Posture, tuple[CompiledRule, ...]]
@@ -171,6 +188,7 @@ def parse_policy(text: str, origin: str) -> VerdictPolicy:
     return VerdictPolicy(
         version=f"{policy_file.version}+{digest}",
         thresholds={posture: getattr(policy_file.thresholds, posture) for posture in SCORED_POSTURES},
+        costs=policy_file.costs,
         exploration=policy_file.exploration,
         rules=tuple(policy_file.rules),
         compiled={
@@ -228,16 +246,23 @@ def _check_rule(rule: Rule, key: str, origin: str) -> None:
     if rule.reason not in REASONS:
         raise _refused(origin, f"{key}.reason", f"no code of the catalogue is called {rule.reason!r}")
     allows = rule.action == "approve"
-    if allows and (rule.expires is None or rule.max_amount_minor is None):
+    if allows and None in (rule.expires, rule.max_amount_minor, rule.max_per_day_minor):
         raise _refused(
-            origin, key, "an allow-list needs expires and max_amount_minor: who steals an account is bounded"
+            origin,
+            key,
+            "an allow-list needs expires, max_amount_minor and max_per_day_minor: a stolen account is bounded",
         )
-    if not allows and rule.max_amount_minor is not None:
-        raise _refused(origin, f"{key}.max_amount_minor", "is for allow-lists alone; name amount_minor in when")
+    for bound in ("max_amount_minor", "max_per_day_minor"):
+        if not allows and getattr(rule, bound) is not None:
+            raise _refused(origin, f"{key}.{bound}", "is for allow-lists alone; name the amount in when")
 
 
 def _whole_condition(rule: Rule) -> str:
-    return rule.when if rule.max_amount_minor is None else f"({rule.when}) AND amount_minor <= {rule.max_amount_minor}"
+    """With the bounds of an allow-list, which hold whatever its condition says."""
+    if rule.action != "approve":
+        return rule.when
+    bounds = f"amount_minor <= {rule.max_amount_minor} AND user_amount_sum_24h <= {rule.max_per_day_minor}"
+    return f"({rule.when}) AND {bounds}"
 
 
 def _postures_of(rule: Rule, condition: Expression, key: str, origin: str) -> tuple[Posture, ...]:

@@ -97,6 +97,10 @@ MODEL_REPORTS = Topic(
     name="model-reports", message=m.ModelReport, key="process", written_by="verdicts, serving", read_by="cli",
     retention_days=1, partitions="one",
 )  # fmt: skip
+POLICY_RELEASES = Topic(
+    name="policy-releases", message=m.PolicyReleased, key="policy", written_by="cli",
+    read_by="verdicts, serving, cli", retention_days=-1, partitions="one",
+)  # fmt: skip
 DEAD_LETTERS = Topic(
     name="dead-letters", message=m.DeadLetter | m.DeadLetterRedriven, key="source key",
     written_by="the owner of the source topic, cli", read_by="cli", retention_days=30, partitions="one",
@@ -105,7 +109,7 @@ DEAD_LETTERS = Topic(
 TOPICS = (
     TICKET_ACTIVITY, TICKET_PURCHASES, PAYMENT_OUTCOMES, FRAUD_LABELS, EVENT_LISTINGS, EVENT_INVENTORY,
     COMPETITOR_PRICES, ENTITY_UPDATES, FRAUD_EVIDENCE, FRAUD_VERDICTS, QUOTE_JOURNAL, PRICE_REWARDS, PRICE_POLICIES,
-    MODEL_RELEASES, MODEL_REPORTS, DEAD_LETTERS,
+    MODEL_RELEASES, MODEL_REPORTS, POLICY_RELEASES, DEAD_LETTERS,
 )  # fmt: skip
 BY_NAME = {topic.name: topic for topic in TOPICS}
 

@@ -110,6 +110,13 @@ def exploration_draw(transaction_id: str, seed: int) -> float:
     return draw_of(f"exploration:{transaction_id}", seed)
 
 
+def explored_minor(decisions: Sequence[Decision], purchases: Sequence[PurchaseRequested]) -> int:
+    """The amount that was approved at random, in minor units."""
+    return sum(
+        purchase.amount_minor for decision, purchase in zip(decisions, purchases, strict=True) if decision.explored
+    )
+
+
 def needs_reasons(decisions: Sequence[Decision]) -> list[int]:
     """Indexes of the decisions whose reasons are worth a millisecond each: what was not approved."""
     return [index for index, decision in enumerate(decisions) if decision.action != "approve"]

@@ -9,6 +9,7 @@ import structlog
 
 from ibook.clock import Clock
 from ibook.edges.champion import Champion
+from ibook.edges.policy_in_force import PolicyInForce
 from ibook.settings import Settings
 from serving.score_desk import ScoreDesk
 
@@ -32,6 +33,7 @@ class ScoreParts:
         self._tasks: list[asyncio.Task[None]] = []
         self._stop = threading.Event()
         self._champion: Champion | None = None
+        self._policies: PolicyInForce | None = None
         self.problem = ""
         """Why it does not get ready, in a sentence."""
 
@@ -51,6 +53,8 @@ class ScoreParts:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._champion is not None:
             await asyncio.to_thread(self._champion.close)
+        if self._policies is not None:
+            await asyncio.to_thread(self._policies.close)
 
     @property
     def state(self) -> State:
@@ -100,17 +104,18 @@ class ScoreParts:
         from ibook.edges.feature_reader import FeatureReader
         from ibook.edges.online_store import OnlineStore
         from ibook.edges.scoring import Scorer
-        from ibook.fraud import load_policy
 
         settings = self._settings
-        policy = load_policy()
         reader = FeatureReader(OnlineStore(settings), settings.partitions, settings.feature_read_seconds, self._clock)
         self._champion = champion = Champion.follow(settings, "serving")
+        self._policies = policies = PolicyInForce.follow(settings)
         waited = 0.0
-        while waited < MODEL_WAIT_SECONDS and not self._stop.is_set() and not champion.wait(0.5):
+        while (
+            waited < MODEL_WAIT_SECONDS and not self._stop.is_set() and not (champion.wait(0.5) and policies.wait(0.5))
+        ):
             waited += 0.5
         gc.freeze()  # what was imported stays: the collector need not walk it while requests wait
-        return ScoreDesk(reader, Scorer(settings, champion, policy, self._clock), self._clock)
+        return ScoreDesk(reader, Scorer(settings, champion, policies, self._clock), self._clock)
 
 
 def _tell(loop: asyncio.AbstractEventLoop, made: "asyncio.Future[ScoreDesk]", outcome: ScoreDesk | Exception) -> None:

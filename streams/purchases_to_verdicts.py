@@ -19,12 +19,12 @@ from ibook.codec import decode, encode
 from ibook.edges.champion import Champion
 from ibook.edges.feature_reader import FeatureReader, Reading
 from ibook.edges.online_store import OnlineStore
+from ibook.edges.policy_in_force import PolicyInForce
 from ibook.edges.scoring import Asked, Batch, Scorer
 from ibook.edges.unanswered import Unanswered
 from ibook.entities import ENTITIES, EntityName, is_future, source_slot
 from ibook.errors import FeatureUnavailable, InvalidMessage
 from ibook.failing import OwnFailures
-from ibook.fraud import VerdictPolicy, load_policy
 from ibook.heartbeat import Heartbeat, offset_of
 from ibook.letters import TRANSACTION_HEADER
 from ibook.messages import PurchaseRequested
@@ -83,14 +83,15 @@ class Worker:
     """Decides batches of purchases. Holds nothing that the logs and the online store can't give back."""
 
     def __init__(
-        self, app: faust.App, settings: Settings, reader: FeatureReader, champion: Champion, policy: VerdictPolicy,
+        self, app: faust.App, settings: Settings, reader: FeatureReader, champion: Champion, policies: PolicyInForce,
         clock: Clock,
     ) -> None:  # fmt: skip
         self._app = app
         self._settings = settings
         self._reader = reader
         self._champion = champion
-        self._scorer = Scorer(settings, champion, policy, clock)
+        self._policies = policies
+        self._scorer = Scorer(settings, champion, policies, clock)
         self._clock = clock
         self._failures = OwnFailures(settings.own_failures)
         self._knowledge = Knowledge()
@@ -150,6 +151,7 @@ class Worker:
             return
         await self._arrived()  # its verdicts belong to what the log is asked for below
         await asyncio.to_thread(self._champion.wait, MODEL_WAIT_SECONDS)
+        await asyncio.to_thread(self._policies.wait, MODEL_WAIT_SECONDS)
         heartbeats = await self._heartbeats()
         await asyncio.gather(*(self._learn_partition(event, heartbeats, known) for event in new.values()))
 
@@ -313,9 +315,8 @@ def create(settings: Settings, clock: Clock | None = None) -> faust.App:
     clock = clock or SystemClock()
     app = create_app(NAME, settings, PROMPT)
     reader = FeatureReader(OnlineStore(settings), settings.partitions, settings.feature_read_seconds, clock)
-    worker = Worker(
-        app, settings, reader, Champion.follow(settings, f"{NAME} {settings.worker_name}"), load_policy(), clock
-    )
+    champion = Champion.follow(settings, f"{NAME} {settings.worker_name}")
+    worker = Worker(app, settings, reader, champion, PolicyInForce.follow(settings), clock)
     if settings.metrics_port:
         Unanswered.follow(settings)
 

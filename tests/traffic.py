@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from random import Random
+from zlib import crc32
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
@@ -25,8 +26,8 @@ def purchase(
         "message_id": f"m-{transaction_id}", "occurred_at": now or datetime.now(UTC), "transaction_id": transaction_id,
         "user_id": f"user-{key}", "card_id": f"card-{key}", "device_id": f"device-{key}", "ip": "192.0.2.1",
         "event_id": "event-1", "amount_minor": 5000, "currency": "EUR", "n_tickets": 2, "ticket_type": "standard",
-        "bin": "411111", "card_country": "DE", "ip_country": "DE", "email_domain": "example.org",
-        "account_opened_at": OPENED,
+        "bin": f"4{crc32(key.encode()) % 100_000:05d}", "card_country": "DE", "ip_country": "DE",
+        "email_domain": "example.org", "account_opened_at": OPENED,
     }  # fmt: skip
     return m.PurchaseRequested(**{**fields, **changes})  # type: ignore[arg-type]
 

@@ -12,6 +12,7 @@ from ibook.clock import Clock, to_us
 from ibook.edges.champion import Champion, FraudModel
 from ibook.edges.feature_reader import Reading
 from ibook.edges.model_scores import ModelScorer, ModelScores
+from ibook.edges.policy_in_force import PolicyInForce
 from ibook.entities import EntityName, EntityUpdate
 from ibook.errors import InvalidMessage
 from ibook.features import FEATURE_NAMES, entity_keys, vector_of
@@ -19,7 +20,7 @@ from ibook.fraud import Decision, VerdictPolicy, decide_all, reasons
 from ibook.messages import Posture, PurchaseRequested, ReasonCode, StatePosition
 from ibook.own_purchases import OwnPurchases, update_of_purchase
 from ibook.settings import Settings
-from ibook.verdicts import NO_MODEL, Circumstances, Scored, exploration_draw, needs_reasons
+from ibook.verdicts import NO_MODEL, Circumstances, Scored, exploration_draw, explored_minor, needs_reasons
 
 log = structlog.get_logger()
 
@@ -65,10 +66,10 @@ class Vectors(NamedTuple):
 class Scorer:
     """Scores and decides batches with the model and the policy of the moment."""
 
-    def __init__(self, settings: Settings, champion: Champion, policy: VerdictPolicy, clock: Clock) -> None:
+    def __init__(self, settings: Settings, champion: Champion, policies: PolicyInForce, clock: Clock) -> None:
         self._settings = settings
         self._models = ModelScorer(champion, settings)
-        self._policy = policy
+        self._policies = policies
         self._clock = clock
 
     def decide(self, purchases: Sequence[Asked], reading: Reading | None, own: OwnPurchases) -> Batch:
@@ -99,7 +100,8 @@ class Scorer:
 
     def decided(self, vectors: Vectors, reading: Reading | None) -> Batch:
         """Decide what `vectors` gave, of one batch or of several that share a reading."""
-        now, policy = self._clock.now(), self._policy  # taken once, like the models: of each, one decides a batch
+        now = self._clock.now()
+        policy = self._policies.policy  # taken once, like the models: of each, one decides a batch
         staleness = reading.staleness_seconds(to_us(now)) if reading else None
         matrix = np.array(vectors.rows, dtype=np.float32).reshape(-1, len(FEATURE_NAMES))
         cards = [asked.purchase.card_id for asked in vectors.purchases]
@@ -160,6 +162,7 @@ class Scorer:
         decisions = decisions_by(said.scores if said else [None] * len(rows))
         if said and (said.running.former or said.running.challenger):
             self._models.watch(said, lambda scores: _approved(decisions_by(scores.tolist())))
+        metrics.EXPLORED_MINOR.inc(explored_minor(decisions, wanted))
         why = _reasons(decisions, matrix, policy, said.deciding if said else [])
         return [
             Scored(purchase=purchase, source=source, vector=row, score=said.scores[index] if said else None,

@@ -4,7 +4,7 @@ Everything comes from the messages that a shop publishes, read by the engine tha
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,9 +15,11 @@ from simulator.catalogue import Event
 from simulator.history import History
 from simulator.past import HistoryOptions, history_of
 from simulator.profile import difficulty, facts, leaks
+from simulator.profile import rings as ring_figures
 from simulator.profile.difficulty import Difficulty
 from simulator.profile.leaks import Finding
 from simulator.profile.observed import Observed, observe
+from simulator.profile.rings import Rings
 from simulator.sinks import Record
 from simulator.truth import TransactionTruth
 
@@ -53,6 +55,7 @@ class Profile:
     figures: dict[str, float | None]
     difficulty: Difficulty
     leaks: list[Finding]
+    rings: Rings
     unsearched: tuple[str, ...] = ()
     """Patterns of this past that no purchase searched for leaks belongs to."""
     compress: float = COMPRESS
@@ -86,6 +89,7 @@ class Profile:
                      "test_frauds": hard.n_test_frauds, "test_base_rate": hard.test_base_rate},
             "leaks": {"looked_at": len(self.leaks), "found": [f"{one.place}: {one.pattern}" for one in self.leaks
                                                               if one.is_leak], "unsearched": self.unsearched},
+            "rings": asdict(self.rings),
             "figures": {figure.key: {"ours": self.figures[figure.key], "cited": figure.cited, "within": figure.within}
                         for figure in facts.FIGURES},
             "bounds": {bound.key: {"ours": bound.of(self), "within": bound.within} for bound in BOUNDS},
@@ -136,7 +140,8 @@ def profile(seed: int, *, days: float, purchases: int) -> Profile:
     return Profile(
         seed=seed, days=days, purchases=len(observed.purchases), figures=facts.count(observed),
         difficulty=difficulty.measure(observed, features, load_policy(), split, seed=seed),
-        leaks=leaks.findings(records, truth, seed=seed), unsearched=_unsearched(records, truth),
+        leaks=leaks.findings(records, truth, seed=seed), rings=ring_figures.measure(observed, features, load_policy()),
+        unsearched=_unsearched(records, truth),
     )  # fmt: skip
 
 

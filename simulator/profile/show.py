@@ -6,6 +6,7 @@ from rich.table import Table
 from simulator.profile import BOUNDS, Profile
 from simulator.profile.difficulty import ALARM_SHARE
 from simulator.profile.facts import FIGURES
+from simulator.profile.rings import RULE
 
 WIDTH = 150
 """Columns where the output is no terminal."""
@@ -18,6 +19,7 @@ def show(profile: Profile, console: Console | None = None) -> None:
         console.width = WIDTH
     console.print(_looks(profile))
     console.print(_hard(profile))
+    console.print(_rings(profile))
     console.print(_bounds(profile))
 
 
@@ -50,6 +52,18 @@ def _hard(profile: Profile) -> Table:
         table.add_row(f"… recall of {pattern}", f"{recall:.1%}", "")
     for pattern, recall in hard.recall_of_abuse.items():
         table.add_row(f"… share of {pattern} (abuse) among them", f"{recall:.1%}", "")
+    return table
+
+
+def _rings(profile: Profile) -> Table:
+    found = profile.rings
+    title = f"{found.n_ring} purchases of scalper rings among {found.n_honest} honest ones"
+    table = Table("rings", "caught", "false alarms among honest purchases", title=title, title_justify="left")
+    for rate, recall in found.recall_at.items():
+        table.add_row("cards per issuer and tickets of a network", f"{recall:.1%}", f"{rate:.2%}")
+    if found.rule_recall is not None:
+        who = ", ".join(f"{name} {count}" for name, count in found.mistaken.items())
+        table.add_row(f"the packaged rule {RULE}", f"{found.rule_recall:.1%}", f"{found.rule_false_alarms:.2%} ({who})")
     return table
 
 

@@ -16,6 +16,7 @@ from ibook.clock import ManualClock, to_us
 from ibook.codec import encode
 from ibook.edges.champion import Loaded, Running
 from ibook.edges.feature_reader import FeatureReader
+from ibook.edges.policy_in_force import PolicyInForce
 from ibook.edges.price_snapshots import Snapshots
 from ibook.edges.scoring import Scorer
 from ibook.entities import EntityName, source_slot, update_of
@@ -72,7 +73,7 @@ class Api:
         clock = ManualClock(NOW)
         reader = FeatureReader(store, settings.partitions, settings.feature_read_seconds, clock)  # type: ignore[arg-type]
         champion: Any = SimpleNamespace(running=Running(model))
-        self.desk = ScoreDesk(reader, Scorer(settings, champion, load_policy(), clock), clock)
+        self.desk = ScoreDesk(reader, Scorer(settings, champion, PolicyInForce(), clock), clock)
         app = create_app(
             settings, clock=clock, snapshots=Snapshots(), journal=MemoryJournal(), score_desk=self.desk
         )  # fmt: skip

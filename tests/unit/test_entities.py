@@ -15,7 +15,7 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def test_a_purchase_touches_every_entity_it_names() -> None:
-    update = update_of(purchase("t1", now=NOW, promoter_id="p"), 3, 17, 99)
+    update = update_of(purchase("t1", now=NOW, promoter_id="p", bin="411111"), 3, 17, 99)
     assert {entity: update.fact.ids[entity] for entity in update.entities} == {
         "user": "user-1", "card": "card-1", "device": "device-1", "ip": "192.0.2.1", "subnet": "192.0.2.0/24",
         "bin": "411111", "event": "event-1", "promoter": "p",

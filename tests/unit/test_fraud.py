@@ -30,7 +30,7 @@ QUIET = {
     "amount_minor": 9_000, "n_tickets": 2, "amount_per_ticket_minor": 4_500, "account_age_seconds": 3e7,
     "country_mismatch": 0, "hour_of_day": 18, "card_attempts_1m": 1, "card_attempts_1h": 1, "device_attempts_1m": 1,
     "device_distinct_cards_1h": 1, "card_distinct_users_24h": 1, "device_first_seen_age_seconds": 1e6,
-    "card_decline_ratio_1h": 0.0, "user_login_failures_1h": 0,
+    "card_decline_ratio_1h": 0.0, "user_login_failures_1h": 0, "user_amount_sum_24h": 9_000,
 }  # fmt: skip
 
 
@@ -114,6 +114,17 @@ def test_a_score_without_its_posture_is_a_mistake(posture: Posture) -> None:
             "challenge",
         ),
         ({"card_distinct_users_24h": 3}, "card_shared", "review"),
+        (
+            {"subnet_distinct_cards_1h": 10, "subnet_distinct_bins_1h": 4, "subnet_tickets_1h": 16},
+            "ring_buys_out",
+            "challenge",
+        ),
+        (
+            {"subnet_distinct_cards_1h": 4, "subnet_distinct_bins_1h": 2, "subnet_tickets_1h": 6}
+            | {"user_first_seen_age_seconds": 60},
+            "ring_buys_out",
+            "challenge",
+        ),
     ],
 )
 def test_each_rule_is_hit_where_its_condition_begins_to_hold(changed: dict[str, Any], rule: str, action: str) -> None:
@@ -121,6 +132,16 @@ def test_each_rule_is_hit_where_its_condition_begins_to_hold(changed: dict[str, 
     assert (decision.rules, decision.action) == ((rule,), action)
     for name in changed:  # and not when any one of them is missing
         assert decided(0.0, **(changed | {name: float("nan")})).rules == ()
+
+
+def test_a_network_where_many_issuers_meet_is_no_ring() -> None:
+    crowd: dict[str, Any] = {
+        "subnet_distinct_cards_1h": 400.0,
+        "subnet_tickets_1h": 900.0,
+        "user_first_seen_age_seconds": 60.0,
+    }
+    assert decided(0.0, subnet_distinct_bins_1h=5, **crowd).rules == ()
+    assert decided(0.0, subnet_distinct_bins_1h=4, **crowd).rules == ("ring_buys_out",)
 
 
 def test_a_block_outweighs_a_low_score_and_every_hit_is_named_the_harshest_first() -> None:
@@ -307,7 +328,7 @@ reason = "listed"
 when = "{when}"
 """
 BOX_OFFICE = RULE.format(id="box_office", action="approve", severity="low", when="user_id IN ('u-1', 'u-9')")
-BOX_OFFICE += "expires = 2026-03-15\nmax_amount_minor = 20_000\n"
+BOX_OFFICE += "expires = 2026-03-15\nmax_amount_minor = 20_000\nmax_per_day_minor = 90_000\n"
 
 
 def decided_by(policy_text: str, score: float | None, at: datetime = NOON, **changed: float) -> Decision:
@@ -324,9 +345,18 @@ def test_an_allow_list_outweighs_blocks_and_score_and_says_what_else_was_hit() -
 def test_an_allowed_account_is_judged_like_anybody_above_its_amount_and_after_its_day() -> None:
     assert decided_by(TEXT + BOX_OFFICE, 0.99, amount_minor=20_000).action == "approve"
     assert decided_by(TEXT + BOX_OFFICE, 0.99, amount_minor=20_001).action == "decline"
+    assert decided_by(TEXT + BOX_OFFICE, 0.99, user_amount_sum_24h=90_000).action == "approve"
+    assert decided_by(TEXT + BOX_OFFICE, 0.99, user_amount_sum_24h=90_001).action == "decline"
     last_moment = datetime(2026, 3, 14, 23, 59, 59, 999_999, tzinfo=UTC)
     assert decided_by(TEXT + BOX_OFFICE, 0.99, last_moment).action == "approve"
     assert decided_by(TEXT + BOX_OFFICE, 0.99, last_moment + timedelta(microseconds=1)).action == "decline"
+
+
+def test_without_the_store_nobody_is_allowed_since_what_was_spent_today_is_unknown() -> None:
+    policy = parse_policy(TEXT + BOX_OFFICE, "test")
+    assert "box_office" not in [each.rule.id for each in policy.in_force("no_features", NOON)]
+    for posture in ("normal", "stale_features", "rules_only"):
+        assert "box_office" in [each.rule.id for each in policy.in_force(posture, NOON)]
 
 
 def test_what_has_expired_can_be_asked_for() -> None:

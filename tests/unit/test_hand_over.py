@@ -15,9 +15,10 @@ from ibook.codec import encode
 from ibook.edges import scoring
 from ibook.edges.champion import Running
 from ibook.edges.feature_reader import Reading
+from ibook.edges.policy_in_force import PolicyInForce
 from ibook.errors import OwnCodeFails
 from ibook.features import vector_of
-from ibook.fraud import decide_all, load_policy
+from ibook.fraud import decide_all
 from ibook.heartbeat import Heartbeat
 from ibook.letters import TRANSACTION_HEADER
 from ibook.messages import PurchaseRequested
@@ -58,7 +59,7 @@ class Stage:
         self.learned = self.read = 0
         self.clock = ManualClock(NOW)
         champion: Any = SimpleNamespace(running=Running(), wait=lambda seconds: True)
-        self.worker = Worker(self.app, Settings(own_failures=3), self.reader, champion, load_policy(), self.clock)  # type: ignore[arg-type]
+        self.worker = Worker(self.app, Settings(own_failures=3), self.reader, champion, PolicyInForce(), self.clock)  # type: ignore[arg-type]
 
     def learn(self, *_: object) -> Answered:
         self.learned += 1

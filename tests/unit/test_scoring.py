@@ -10,8 +10,8 @@ from ibook.clock import ManualClock, to_us
 from ibook.edges.champion import Champion
 from ibook.edges.feature_reader import Reading
 from ibook.edges.fraud_model import FraudModel
+from ibook.edges.policy_in_force import PolicyInForce
 from ibook.edges.scoring import Asked, Batch, Scorer
-from ibook.fraud import load_policy
 from ibook.heartbeat import Heartbeat
 from ibook.messages import FraudVerdict, ModelReleases, VerdictEvidence
 from ibook.own_purchases import OwnPurchases
@@ -37,7 +37,7 @@ def decided(
 ) -> list[tuple[FraudVerdict, VerdictEvidence]]:
     """Verdict and evidence of a purchase by each of some cards; without a heartbeat the store did not answer."""
     champion.apply(releases)
-    scorer = Scorer(Settings(), champion, load_policy(), ManualClock(NOW))
+    scorer = Scorer(Settings(), champion, PolicyInForce(), ManualClock(NOW))
     asked = [
         Asked.of(purchase(f"t-{i}", now=NOW, key=str(i), amount_minor=500 * i), ("ticket-purchases", 0, i))
         for i in range(CARDS)

@@ -21,6 +21,7 @@ from simulator.profile import BOUNDS, Profile, difficulty, facts
 from simulator.profile.difficulty import Difficulty, Split
 from simulator.profile.leaks import Finding
 from simulator.profile.observed import Observed, observe
+from simulator.profile.rings import COLUMNS, Rings, measure, ring_numbers
 from simulator.profile.show import show
 from simulator.truth import DemandTruth, TransactionTruth
 
@@ -320,6 +321,7 @@ def test_features_are_those_of_the_engine_in_the_order_of_the_purchases(shop: Sh
 
 # ----------------------------------------------------------------------------------------------------- what it must be
 GOOD = Profile(
+    rings=Rings(12, 900, {0.001: 0.75}, 0.8, 0.002, {"fan_club": 2}),
     seed=1, days=180, purchases=1000, figures={figure.key: None for figure in facts.FIGURES},
     difficulty=Difficulty(
         n_training=100, n_training_frauds=30, n_test=100, n_test_frauds=30,
@@ -387,3 +389,28 @@ def test_every_range_is_shown_beside_its_figure(capsys: pytest.CaptureFixture[st
     printed = capsys.readouterr().out
     assert all(bound.what in printed for bound in BOUNDS)
     assert "35.0% to 65.0%" in printed and "0.3 to 0.7" in printed
+
+
+# --------------------------------------------------------------------------------------------------------------- rings
+def test_rings_are_caught_at_a_fixed_rate_of_false_alarms(shop: Shop) -> None:
+    honest = [shop.buy(day / 100) for day in range(1_000)]
+    for day in range(20):
+        shop.buy(20 + day, pattern="scalper-ring", attack=1)
+    features = np.full((1_020, len(FEATURE_NAMES)), np.nan, np.float32)
+    columns = [FEATURE_NAMES.index(name) for name in COLUMNS[:3]]
+    features[:1_000, columns] = 1.0
+    features[0, columns] = 6.0, 2.0, 10.0  # one honest purchase that nearly looks like a ring's
+    features[1_000:1_015, columns] = 6.0, 2.0, 12.0
+    found = measure(shop.observed, features, load_policy())
+    assert (found.n_ring, found.n_honest) == (20, len(honest))
+    assert found.recall_at == {0.0005: 0.75, 0.001: 0.75, 0.002: 0.75}
+    assert (found.rule_recall, found.rule_false_alarms, found.mistaken) == (0.75, 0.0, {})
+
+
+def test_accounts_that_nobody_saw_before_weigh_more_and_crowds_nothing() -> None:
+    features = np.full((3, len(FEATURE_NAMES)), np.nan, np.float32)
+    columns = [FEATURE_NAMES.index(name) for name in COLUMNS]
+    features[0, columns[:3]] = 4.0, 2.0, 6.0
+    features[1, columns] = 4.0, 2.0, 6.0, 60.0
+    features[2, columns] = 400.0, 5.0, 900.0, 60.0
+    assert ring_numbers(features).tolist() == [6.0, 24.0, 0.0]

@@ -1,0 +1,119 @@
+"""A policy is released by command, decides in a running worker, and is rolled back; a bad one changes nothing."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from hashlib import sha256
+from itertools import count
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from ibook.clock import SystemClock
+from ibook.codec import decode, encode
+from ibook.edges.kafka import Outgoing, producer
+from ibook.edges.kafka import publish as publish_all
+from ibook.edges.policy_in_force import PolicyInForce
+from ibook.edges.policy_log import read_releases
+from ibook.messages import VerdictEvidence
+from ibook.policy_releases import released
+from ibook.rules import DEFAULT_POLICY_PATH, load_policy
+from ibook.settings import Settings
+from ibook.topics import POLICY_RELEASES
+from tests.traffic import missing, publish, purchase, read_all, verdicts
+from tests.workers import WorkerProcess, environment, running_workers, wait_until
+
+pytestmark = pytest.mark.timeout(240)
+PACKAGED = DEFAULT_POLICY_PATH.read_text()
+STRICTER = (
+    PACKAGED
+    + """
+[[rules]]
+id = "blocked_user"
+why = "This account was used by a ring."
+action = "decline"
+severity = "critical"
+owner = "fraud desk"
+reason = "listed"
+when = "user_id = 'user-blocked'"
+"""
+)
+numbers = count()
+
+
+@pytest.fixture(scope="module")
+def settings(shared_platform_settings: Settings) -> Settings:
+    return shared_platform_settings
+
+
+@pytest.fixture(scope="module")
+def worker(settings: Settings) -> Iterator[WorkerProcess]:
+    with running_workers(settings, ["purchases-to-verdicts"]) as running:
+        yield running["purchases-to-verdicts"]
+
+
+def ibook(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "cli.main", "policies", *arguments]
+    return subprocess.run(command, env=environment(settings), capture_output=True, text=True, timeout=60, check=False)
+
+
+def decided(settings: Settings) -> tuple[str, str, list[str]]:
+    """What a purchase of the account gets now: action, policy version, rules."""
+    asked = purchase(f"policy-{next(numbers)}", key="blocked")
+    publish(settings, [asked])
+    wait_until(lambda: not missing([asked], verdicts(settings)), 60, "a verdict")
+    evidence = [decode(value, VerdictEvidence) for *_, value in read_all(settings, "fraud-evidence")]
+    (found,) = (each for each in evidence if each.transaction_id == asked.transaction_id)
+    return found.action, found.policy_version, found.rules
+
+
+def test_a_released_policy_decides_without_a_restart_until_it_is_rolled_back(
+    settings: Settings, worker: WorkerProcess, tmp_path: Path
+) -> None:
+    assert decided(settings) == ("approve", load_policy().version, [])
+    path = tmp_path / "stricter.toml"
+    path.write_text(STRICTER)
+    done = ibook(settings, "release", str(path), "--why", "a ring")
+    assert (done.returncode, done.stderr) == (0, "")
+    version = load_policy(path).version
+    assert f"policy {version} decides from now on" in done.stdout
+    wait_until(lambda: decided(settings) == ("decline", version, ["blocked_user"]), 20, "the released policy decides")
+    done = ibook(settings, "rollback")
+    assert f"policy {load_policy().version} decides from now on" in done.stdout
+    wait_until(lambda: decided(settings)[:2] == ("approve", load_policy().version), 20, "the packaged policy decides")
+    assert worker.alive()
+    listed = ibook(settings, "list").stdout.splitlines()
+    assert [line.split()[0] for line in listed if "decides" in line] == [load_policy().version]
+    assert any(version in line and "a ring" in line for line in listed)
+    assert ibook(settings, "show", version).stdout == STRICTER
+
+
+def test_a_bad_release_is_refused_and_counted_and_the_policy_before_it_goes_on(settings: Settings) -> None:
+    good = released(STRICTER, "test", message_id="good", at=SystemClock().now())
+    of_another_text = msgspec.structs.replace(good, message_id="bad-1", text=PACKAGED)
+    text = STRICTER.replace("card_attempts_1m", "card_attempts_9m")  # as of a newer version of the code
+    of_other_features = msgspec.structs.replace(good, text=text, sha256=sha256(text.encode()).hexdigest())
+    values = [encode(good), encode(of_another_text), encode(of_other_features), b"{", None]
+    with PolicyInForce.follow(settings) as following:
+        assert following.wait(30)
+        refused = following.refused
+        publish_all(producer(settings), [Outgoing(topic=POLICY_RELEASES.name, key=b"v", value=each) for each in values])
+        wait_until(lambda: following.refused == refused + 4, 20, "four refusals")
+        wait_until(lambda: following.policy.version == good.version, 20, "the good one among them decides")
+    with PolicyInForce.follow(settings) as late:  # one that starts after them finds the last good one, too
+        assert late.wait(30)
+        assert late.policy.version == good.version
+
+
+@pytest.mark.usefixtures("worker")
+def test_what_is_no_policy_is_never_released(settings: Settings, tmp_path: Path) -> None:
+    before = [each.message_id for each in read_releases(settings)]
+    path = tmp_path / "typo.toml"
+    path.write_text(PACKAGED.replace("card_attempts_1m >=", "card_atempts_1m >="))
+    for command in ("check", "release"):
+        done = ibook(settings, command, str(path))
+        assert done.returncode == 2
+        assert f"verdict policy {path}, key rules[0].when: nothing is called card_atempts_1m; there is" in done.stderr
+    assert ibook(settings, "rollback", "9+00000000").returncode == 2
+    assert [each.message_id for each in read_releases(settings)] == before
