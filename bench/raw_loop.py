@@ -20,9 +20,9 @@ from ibook.edges.feature_reader import Reading, reading_of
 from ibook.edges.fraud_model import FraudModel
 from ibook.edges.kafka import producer
 from ibook.edges.online_store import OnlineStore
+from ibook.edges.policy_in_force import PolicyInForce
 from ibook.edges.scoring import Asked, Batch, Scorer
 from ibook.entities import ENTITIES, EntityName
-from ibook.fraud import load_policy
 from ibook.messages import PurchaseRequested
 from ibook.own_purchases import OwnPurchases
 from ibook.settings import Settings
@@ -43,7 +43,7 @@ class RawLoop:
         self._clock = SystemClock()
         self._store = OnlineStore(settings)
         champion = Champion.follow(settings, "raw-loop")
-        self._scorer = Scorer(settings, champion, load_policy(), self._clock)
+        self._scorer = Scorer(settings, champion, PolicyInForce(), self._clock)
         self._own = OwnPurchases()
         self._stages = Stages()
         self._decided = 0
