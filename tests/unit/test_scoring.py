@@ -118,6 +118,6 @@ def test_a_model_that_can_not_explain_itself_still_decides(champion: Champion, m
 
 def test_a_batch_of_which_nothing_is_left_is_in_the_posture_of_the_moment(champion: Champion) -> None:
     champion.apply([released(TRAINED)])
-    scorer = Scorer(Settings(), champion, load_policy(), ManualClock(NOW))
+    scorer = Scorer(Settings(), champion, PolicyInForce(), ManualClock(NOW))
     batch = scorer.decide([], _reading(0.1), OwnPurchases())
     assert (batch.about.posture, batch.scored) == ("normal", [])
