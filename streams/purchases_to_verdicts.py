@@ -262,9 +262,11 @@ class Worker:
 
     # -------------------------------------------------------------------------------------------------- delivering
     async def _deliver(self, answers: Answers) -> None:
-        await publish_all(self._app, FRAUD_EVIDENCE.name, answers.evidence)
+        await asyncio.gather(  # before the verdicts: what was answered is not looked at again after a crash
+            publish_all(self._app, FRAUD_EVIDENCE.name, answers.evidence),
+            publish_dead_letters(self._app, answers.rejected, clock=self._clock),
+        )
         await publish_all(self._app, FRAUD_VERDICTS.name, answers.verdicts)
-        await publish_dead_letters(self._app, answers.rejected, clock=self._clock)
         acknowledge(answers.events)
         now = self._clock.now().timestamp()
         for event in answers.events:

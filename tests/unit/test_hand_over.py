@@ -181,6 +181,19 @@ async def test_a_lone_one_is_reviewed_after_a_while(stage: Stage, monkeypatch: p
     assert (stage.acknowledged, stage.actions()) == ([0], {"x0": "review"})
 
 
+async def test_its_dead_letter_is_durable_before_its_verdict(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    answered_by_then: list[dict[str, str]] = []
+
+    async def letters(app: object, rejected: Sequence[Any], **_: object) -> None:
+        if rejected:
+            await asyncio.sleep(0)
+            answered_by_then.append(stage.actions())
+
+    monkeypatch.setattr(purchases_to_verdicts, "publish_dead_letters", letters)
+    await handled(stage, "?")
+    assert (answered_by_then, stage.actions()) == ([{}], {"t0": "review"})
+
+
 async def test_one_after_another_stops_the_worker_and_none_is_acknowledged_or_answered(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
