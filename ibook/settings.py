@@ -78,7 +78,7 @@ class Settings(BaseSettings):
     refund_seconds: float = Field(default=30 * 86_400.0, gt=0)
     """How long after its expiry a sold quote can still be taken back."""
     journal_buffer: int = Field(default=100_000, ge=1)
-    """Quotes that wait in memory for Kafka; when they fill it, list prices are shown without a journal entry."""
+    """Quotes that wait on disk for Kafka; when there are so many, list prices are shown without a journal entry."""
 
     model_name: str = "fraud"
     """The model whose releases the verdict workers follow."""

@@ -44,9 +44,10 @@ def main() -> int:
     config = uvicorn.Config(app, log_level="warning", access_log=False, loop="uvloop",
                             http="httptools", ws="none", timeout_graceful_shutdown=5)  # fmt: skip
     gc.freeze()  # what is imported stays: the collector need not walk it while requests wait
+    server = uvicorn.Server(config)
     with listener:
-        uvicorn.Server(config).run(sockets=[listener])
-    return 0
+        server.run(sockets=[listener])
+    return 0 if server.started else 1
 
 
 if __name__ == "__main__":

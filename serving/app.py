@@ -40,7 +40,7 @@ def create_app(
             app.state.desk = PriceDesk(
                 settings=settings,
                 snapshots=snapshots if snapshots is not None else _follow(settings, stack),
-                journal=journal if journal is not None else _open_journal(settings, stack),
+                journal=journal if journal is not None else _open_journal(settings, clock, stack),
                 clock=clock,
             )
             app.state.scores = await stack.enter_async_context(ScoreParts(settings, clock, score_desk))
@@ -75,8 +75,8 @@ def _follow(settings: Settings, stack: AsyncExitStack) -> Snapshots:
     return snapshots
 
 
-def _open_journal(settings: Settings, stack: AsyncExitStack) -> Journal:
-    journal = KafkaJournal(settings)
+def _open_journal(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Journal:
+    journal = KafkaJournal(settings, clock)
     journal.start()
     stack.callback(journal.stop)
     return journal

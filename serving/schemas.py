@@ -88,7 +88,7 @@ class Readiness(BaseModel):
     status: Literal["ready", "not ready"]
     listings: int
     policies: int
-    journal_waiting: int = Field(description="Quotes in memory that Kafka has not acknowledged yet.")
+    journal_waiting: int = Field(description="Quotes on disk that Kafka has not acknowledged yet.")
     scores: Literal["off", "not asked for", "getting ready", "ready"] = Field(
         description="Whether purchases can be scored here; prices do not depend on it."
     )

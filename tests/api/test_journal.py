@@ -1,21 +1,24 @@
 """The journal's buffer when no Kafka is there."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from ibook import metrics
+from ibook.clock import ManualClock
 from ibook.messages import QuoteIssued
 from ibook.settings import Settings
 from infra.local.processes import free_port, wait_until
 from serving.journal import KafkaJournal
 
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
 
 def entry(number: int) -> QuoteIssued:
-    now = datetime.now(UTC)
     return QuoteIssued(
-        message_id=f"q{number}", occurred_at=now, quote_id=f"q{number}", event_id="e", ticket_type="stalls",
-        currency="GBP", price_minor=5000, slot=3, arm=1, propensity=0.4, policy_version=2, expires_at=now,
+        message_id=f"q{number}", occurred_at=NOW, quote_id=f"q{number}", event_id="e", ticket_type="stalls",
+        currency="GBP", price_minor=5000, slot=3, arm=1, propensity=0.4, policy_version=2, expires_at=NOW,
     )  # fmt: skip
 
 
@@ -24,15 +27,39 @@ def dropped() -> float:
     return metric.samples[0].value
 
 
-def test_a_full_buffer_refuses_entries_at_once_and_counts_them(capfd: pytest.CaptureFixture[str]) -> None:
-    journal = KafkaJournal(Settings(kafka_bootstrap=f"127.0.0.1:{free_port()}", journal_buffer=3))
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(kafka_bootstrap=f"127.0.0.1:{free_port()}", journal_buffer=3, data_dir=tmp_path)
+
+
+def test_a_full_buffer_refuses_entries_at_once_and_the_rest_waits_for_the_next_start(
+    settings: Settings, capfd: pytest.CaptureFixture[str]
+) -> None:
+    clock = ManualClock(NOW)
+    journal = KafkaJournal(settings, clock)
     journal.start()
     before = dropped()
     assert [journal.record(entry(number)) for number in range(5)] == [True, True, True, False, False]
     assert dropped() == before + 2
     assert journal.waiting() == 3
-    assert wait_until(lambda: bool(journal.problem()), timeout_seconds=150)
-    assert "3 quotes wait in memory, which has room for 3" in journal.problem()
+    assert wait_until(lambda: "does not answer" in journal.problem(), timeout_seconds=150)
+    assert "3 quotes wait on disk, which has room for 3" in journal.problem()
     journal.stop()
-    assert dropped() == before + 5
+    assert dropped() == before + 2
     assert "rdkafka" not in capfd.readouterr().err
+    again = KafkaJournal(settings, clock)
+    assert again.waiting() == 3
+    assert not again.record(entry(9))
+    again.stop()
+
+
+def test_what_nobody_waits_for_any_more_is_dropped_and_counted(settings: Settings) -> None:
+    clock = ManualClock(NOW)
+    journal = KafkaJournal(settings, clock)
+    before = dropped()
+    assert all(journal.record(entry(number)) for number in range(3))
+    clock.advance(timedelta(days=1))
+    journal.start()
+    assert wait_until(lambda: journal.waiting() == 0, timeout_seconds=150)
+    assert dropped() == before + 3
+    journal.stop()

@@ -132,6 +132,30 @@ def test_prices_are_given_while_kafka_comes_and_goes(kafka: Broker, api: Api) ->
     assert datetime.fromisoformat(api.quote("after")["expires_at"]) > datetime.now(UTC)
 
 
+def test_quotes_that_wait_for_kafka_survive_a_kill_and_reach_it_once(kafka: Broker, api: Api, tmp_path: Path) -> None:
+    kafka.start()
+    kafka_admin.apply_topics(api.settings)
+    announced = Outgoing(topic=EVENT_LISTINGS.name, key=b"gala", value=encode(listing("gala")))
+    publish(producer(api.settings), [announced])
+    assert api.status_becomes("/readyz", 200)
+    given = [api.quote(f"before-{n}")["quote_id"] for n in range(20)]
+    assert wait_until(lambda: len(journalled(api.settings)) == 20, timeout_seconds=150)
+    kafka.stop()
+    given += [api.quote(f"away-{n}")["quote_id"] for n in range(50)]
+    api.child.kill()
+    again = Api(api.settings, tmp_path)
+    try:
+        assert again.status_becomes("/healthz", 200)
+        assert wait_until(lambda: again.ask("/readyz")[1]["journal_waiting"] >= 50, timeout_seconds=150)
+        kafka.start()
+        assert wait_until(lambda: again.ask("/readyz")[1]["journal_waiting"] == 0, timeout_seconds=150)
+    finally:
+        again.child.stop()
+    with BroadcastReader(api.settings, QUOTE_JOURNAL.name) as reader:
+        found = [decode(record.value, QuoteIssued).quote_id for record in reader.load()]
+    assert sorted(found) == sorted(given)
+
+
 def run(settings: Settings) -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, "-m", "serving"]
     return subprocess.run(argv, env=environment(settings), capture_output=True, text=True, timeout=240, check=False)

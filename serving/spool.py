@@ -1,0 +1,158 @@
+"""Quotes on disk until Kafka has them: an SQLite file that a kill -9 leaves whole."""
+
+import fcntl
+import sqlite3
+import threading
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import structlog
+
+from ibook.errors import ConfigurationError
+
+log = structlog.get_logger()
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS waiting (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, keep_until REAL NOT NULL, key BLOB NOT NULL, payload BLOB NOT NULL
+)
+"""
+SETTLED_AT_ONCE = 200
+"""Rows deleted under one lock: a request that comes meanwhile waits for less than a millisecond."""
+
+
+class SpoolFull(Exception):
+    """The disk takes no more."""
+
+
+class Waiting(NamedTuple):
+    """A message on disk."""
+
+    number: int
+    key: bytes
+    payload: bytes
+
+
+class Spool:
+    """Messages in the order they came. Any thread may call; one process at a time holds a file.
+
+    What was added survives the end of the process, however it ends. The end of the machine can take the last moments,
+    as it can of what Kafka has acknowledged: nothing waits for a disk to flush.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raises ConfigurationError when another process has the file, or the folder can't be written."""
+        self._held = _hold(path.with_suffix(".lock"))
+        self._lock = threading.Lock()
+        self._rows = _open_or_begin_anew(path)
+        self._checkpoints = _connect(path)
+        [self._count] = self._rows.execute("SELECT count(*) FROM waiting").fetchone()
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, key: bytes, payload: bytes, keep_until: datetime) -> None:
+        """Append one message. Raises SpoolFull."""
+        row = (keep_until.timestamp(), key, payload)
+        with self._lock:
+            try:
+                self._rows.execute("INSERT INTO waiting (keep_until, key, payload) VALUES (?, ?, ?)", row)
+            except sqlite3.OperationalError as error:
+                raise SpoolFull(str(error)) from error
+            self._count += 1
+
+    def after(self, number: int, limit: int) -> list[Waiting]:
+        """The next messages behind a number, in order."""
+        asked = "SELECT number, key, payload FROM waiting WHERE number > ? ORDER BY number LIMIT ?"
+        with self._lock:
+            return [Waiting(*row) for row in self._rows.execute(asked, (number, limit))]
+
+    def get(self, number: int) -> Waiting | None:
+        """One message, if it still waits."""
+        with self._lock:
+            row = self._rows.execute("SELECT number, key, payload FROM waiting WHERE number = ?", (number,)).fetchone()
+        return Waiting(*row) if row else None
+
+    def settle(self, numbers: Sequence[int]) -> None:
+        """Forget messages that Kafka has."""
+        for start in range(0, len(numbers), SETTLED_AT_ONCE):
+            some = numbers[start : start + SETTLED_AT_ONCE]
+            marks = ",".join("?" * len(some))
+            self._delete(f"DELETE FROM waiting WHERE number IN ({marks})", some)
+
+    def forget_before(self, moment: datetime) -> int:
+        """Forget messages that are of no use any more; returns how many there were."""
+        return self._delete("DELETE FROM waiting WHERE keep_until < ?", (moment.timestamp(),))
+
+    def checkpoint(self) -> None:
+        """Move what was written from SQLite's log into its table, while others go on."""
+        self._checkpoints.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def close(self) -> None:
+        """Let another process have the file."""
+        with self._lock:
+            self._checkpoints.close()
+            self._rows.close()
+            self._held.close()
+
+    def _delete(self, statement: str, values: Sequence[float]) -> int:
+        with self._lock:
+            deleted = self._rows.execute(statement, values).rowcount
+            self._count -= deleted
+        return deleted
+
+
+def _hold(path: Path) -> IO[str]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        held = path.open("w")
+    except OSError as error:
+        raise ConfigurationError(f"Quotes can't be kept in {path.parent}: {error.strerror}.") from error
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        held.close()
+        raise ConfigurationError(
+            f"Another price API journals in {path.parent}: give this one an IBOOK_WORKER_NAME of its own."
+        ) from error
+    return held
+
+
+def _open_or_begin_anew(path: Path) -> sqlite3.Connection:
+    try:
+        return _open(path)
+    except sqlite3.DatabaseError as error:
+        _set_aside(path, error)
+        return _open(path)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    rows = _connect(path)
+    try:
+        rows.execute("PRAGMA journal_mode = WAL")
+        rows.execute("PRAGMA wal_autocheckpoint = 0")  # a request would wait for it
+        rows.execute(_TABLE)
+        [state] = rows.execute("PRAGMA quick_check(1)").fetchone()
+        if state != "ok":
+            raise sqlite3.DatabaseError(state)
+    except sqlite3.DatabaseError:
+        rows.close()
+        raise
+    return rows
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    connection.execute("PRAGMA synchronous = OFF")
+    return connection
+
+
+def _set_aside(path: Path, error: Exception) -> None:
+    """A file that can't be read is kept for people to look at; quotes go on in a new one."""
+    log.error("the quotes on disk can't be read and were put aside", path=str(path), reason=str(error))
+    for suffix in ("", "-wal", "-shm"):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.replace(part.with_name(f"{part.name}.broken"))
