@@ -48,7 +48,7 @@ class Spool:
         self._lock = threading.Lock()
         self._rows = _open_or_begin_anew(path)
         self._checkpoints = _connect(path)
-        [self._count] = self._rows.execute("SELECT count(*) FROM waiting").fetchone()
+        self._count: int = self._rows.execute("SELECT count(*) FROM waiting").fetchone()[0]
 
     def __len__(self) -> int:
         return self._count
