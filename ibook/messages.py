@@ -401,7 +401,7 @@ class QuoteIssued(JournalEntry, frozen=True, kw_only=True, tag="quote_issued.v1"
     slot: int
     """Number of the time slot since the epoch whose price was drawn."""
     arm: int
-    """Index of the price multiplier; -1 when no policy was known and the list price was shown."""
+    """Index of the policy's price; -1 for the list price without a policy, -2 for a price by rule."""
     propensity: Share
     """P(arm) under the policy that drew it."""
     policy_version: int
@@ -441,7 +441,7 @@ class PriceReward(Message, frozen=True, kw_only=True, tag="price_reward.v1"):
     quote_id: Id
     ticket_type: Id
     arm: int
-    """As in QuoteIssued: -1 is the list price shown without a policy."""
+    """As in QuoteIssued."""
     price_minor: Minor
     slot: int
     offered_at: Time
@@ -487,6 +487,25 @@ class PricePolicy(Message, frozen=True, kw_only=True, tag="price_policy.v1"):
     currency: Currency
     current: list[ArmProbabilities]
     upcoming: list[ArmProbabilities]
+
+
+# ------------------------------------------------------------------------------------------------------- price-controls
+class PriceControlled(Message, frozen=True, kw_only=True, tag="price_controlled.v1"):
+    """What people ordered of an event's prices, or of all. Topic `price-controls`, key `event_id`; the last one counts.
+
+    Neither frozen nor with a policy: prices are learned again.
+    """
+
+    event_id: Annotated[str, Meta(max_length=128)]
+    """Empty: all events."""
+    frozen: bool = False
+    """List prices until it is ordered otherwise."""
+    policy: PricePolicy | None = None
+    """An earlier policy that is in force whatever the learner publishes."""
+    until: Time | None = None
+    """When the order ends by itself."""
+    by: str = ""
+    why: str = ""
 
 
 QuoteJournal = QuoteIssued | QuoteSold | QuoteTakenBack | ClockTicked

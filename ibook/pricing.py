@@ -16,6 +16,8 @@ from ibook.messages import ArmProbabilities, PricePolicy, TicketType
 from ibook.settings import Settings
 
 LIST_PRICE_ARM = -1
+RULE_ARM = -2
+Source = Literal["policy", "list_price", "rules", "frozen"]
 PRIOR_OFFERS = 10.0
 PRIOR_SALE_SHARE = 0.1
 """Assumed P(sale | offer) at the list price before any evidence, worth PRIOR_OFFERS offers."""
@@ -48,12 +50,12 @@ class PriceChoice:
     """The price of a slot, and how it came about."""
 
     arm: int
-    """Index into the policy's prices; LIST_PRICE_ARM when no policy could be used."""
+    """Index into the policy's prices; LIST_PRICE_ARM or RULE_ARM when no policy could be used."""
     price_minor: int
     propensity: float
     """P(this price) under the policy that drew it."""
     policy_version: int
-    source: Literal["policy", "list_price"]
+    source: Source
     expected_sales: float
     """Mean of the posterior P(sale | offer)."""
     interval: tuple[float, float]

@@ -66,7 +66,7 @@ class Settings(BaseSettings):
     policy_seconds: float = Field(default=5.0, gt=0)
     """How often arm probabilities are computed anew."""
     policy_max_age_seconds: float = Field(default=3600.0, gt=0)
-    """Older policies give way to list prices; unchanged ones are published again four times as often."""
+    """Older policies give way to prices by rule; unchanged ones are published again four times as often."""
     price_multipliers: tuple[Annotated[float, Field(gt=0, le=10)], ...] = Field(
         default=(0.8, 0.9, 1.0, 1.1, 1.25), min_length=1, max_length=10
     )

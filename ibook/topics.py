@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 from ibook import messages as m
 
-DAY_MS = 24 * 3600 * 1000
+HOUR_MS = 3600 * 1000
+DAY_MS = 24 * HOUR_MS
 PartitionCount = Literal["keyed", "one"]
 
 
@@ -23,18 +24,27 @@ class Topic:
     """The one group that dead-letters what can't be read here."""
     retention_days: int = 7
     compacted: bool = False
+    keeps_hours: int = 0
+    """Of a compacted topic: so long earlier messages of a key stay, too."""
     partitions: PartitionCount = "keyed"
     from_outside: bool = False
     """Written by the shop: the broker stamps its own time, against which "from the future" is judged."""
 
     def config(self) -> dict[str, str]:
         """Kafka's topic configuration."""
-        segments = {"segment.bytes": str(64 << 20), "segment.ms": str(3_600_000)} if self.compacted else {}
-        return segments | {
-            "cleanup.policy": "compact" if self.compacted else "delete",
-            "retention.ms": "-1" if self.compacted or self.retention_days < 0 else str(self.retention_days * DAY_MS),
-            "message.timestamp.type": "LogAppendTime",
-        }
+        segments = {"segment.bytes": str(64 << 20), "segment.ms": str(HOUR_MS)} if self.compacted else {}
+        earlier = {"min.compaction.lag.ms": str(self.keeps_hours * HOUR_MS)} if self.keeps_hours else {}
+        return (
+            segments
+            | earlier
+            | {
+                "cleanup.policy": "compact" if self.compacted else "delete",
+                "retention.ms": "-1"
+                if self.compacted or self.retention_days < 0
+                else str(self.retention_days * DAY_MS),
+                "message.timestamp.type": "LogAppendTime",
+            }
+        )
 
 
 TICKET_ACTIVITY = Topic(
@@ -87,7 +97,11 @@ PRICE_REWARDS = Topic(
 )  # fmt: skip
 PRICE_POLICIES = Topic(
     name="price-policies", message=m.PricePolicy, key="event_id", written_by="policies",
-    read_by="serving, policies", compacted=True,
+    read_by="serving, policies, cli", compacted=True, keeps_hours=6,
+)  # fmt: skip
+PRICE_CONTROLS = Topic(
+    name="price-controls", message=m.PriceControlled, key="event_id, empty for all", written_by="cli",
+    read_by="serving, cli", compacted=True, partitions="one",
 )  # fmt: skip
 MODEL_RELEASES = Topic(
     name="model-releases", message=m.ModelReleases, key="model", written_by="training, cli, guards",
@@ -109,7 +123,7 @@ DEAD_LETTERS = Topic(
 TOPICS = (
     TICKET_ACTIVITY, TICKET_PURCHASES, PAYMENT_OUTCOMES, FRAUD_LABELS, EVENT_LISTINGS, EVENT_INVENTORY,
     COMPETITOR_PRICES, ENTITY_UPDATES, FRAUD_EVIDENCE, FRAUD_VERDICTS, QUOTE_JOURNAL, PRICE_REWARDS, PRICE_POLICIES,
-    MODEL_RELEASES, MODEL_REPORTS, POLICY_RELEASES, DEAD_LETTERS,
+    PRICE_CONTROLS, MODEL_RELEASES, MODEL_REPORTS, POLICY_RELEASES, DEAD_LETTERS,
 )  # fmt: skip
 BY_NAME = {topic.name: topic for topic in TOPICS}
 

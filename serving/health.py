@@ -54,6 +54,7 @@ def _readiness(state: State) -> Readiness:
 def _degraded(desk: PriceDesk, scores_problem: str, keys: KeysFile | None) -> list[str]:
     """What is worse than usual, in sentences; empty ones for what is not."""
     snapshots = desk.snapshots
+    outdated, ordered = desk.outdated(), desk.ordered()
     without = sum(event_id not in snapshots.policies for event_id in list(snapshots.listings))
     return [
         snapshots.problem,
@@ -62,4 +63,6 @@ def _degraded(desk: PriceDesk, scores_problem: str, keys: KeysFile | None) -> li
         scores_problem,
         keys.problem if keys else "",
         f"No price policy for {without} of {len(snapshots.listings)} events: list prices." if without else "",
+        f"The price policies of {outdated} events are too old: prices by rule." if outdated else "",
+        f"Prices of {ordered} are as ordered: `ibook pricing status`." if ordered else "",
     ]

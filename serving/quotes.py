@@ -14,6 +14,7 @@ from ibook import metrics, pricing
 from ibook.clock import Clock
 from ibook.edges.price_snapshots import Snapshots
 from ibook.messages import EventListed, QuoteIssued, TicketType
+from ibook.price_controls import control_in_force, frozen_price, in_effect, price_by_rule, too_old
 from ibook.pricing import PriceChoice, PricingRules
 from ibook.quotes import Quote, QuoteKeys, quote_keys, tag
 from ibook.settings import Settings
@@ -65,6 +66,8 @@ class PriceDesk:
     rules: PricingRules = field(init=False)
     keys: QuoteKeys = field(init=False)
     remembered: Remembered = field(default_factory=Remembered)
+    _by_rule: dict[tuple[str, str], tuple[int, PriceChoice]] = field(default_factory=dict)
+    """Event and ticket type -> the last slot that was priced by rule, and its price."""
 
     def __post_init__(self) -> None:
         self.rules = PricingRules.of(self.settings)
@@ -75,7 +78,7 @@ class PriceDesk:
         """The current slot's prices of an event. Raises HTTPException 404 or 503."""
         listing, tickets = self._find(event_id, ticket_type)
         slot = pricing.slot_of(self.clock.now(), self.rules.slot_seconds)
-        choices = [(ticket, self._choose(event_id, ticket, slot)) for ticket in tickets]
+        choices = [(ticket, self._choose(listing, ticket, slot)) for ticket in tickets]
         return EventPrices(
             event_id=event_id,
             currency=listing.currency,
@@ -98,7 +101,7 @@ class PriceDesk:
             return given
         listing, [ticket] = self._find(request.event_id, request.ticket_type)
         slot = pricing.slot_of(now, self.rules.slot_seconds)
-        choice = self._choose(request.event_id, ticket, slot)
+        choice = self._choose(listing, ticket, slot)
         issued = self._issue(request, listing, choice, slot, now)
         if not self.journal.record(issued):
             # Nobody will learn from this offer, so it must not be part of the experiment.
@@ -108,6 +111,17 @@ class PriceDesk:
         self.remembered.add(request, quote)
         metrics.QUOTES.labels(choice.source).inc()
         return quote
+
+    def outdated(self) -> int:
+        """Events whose policy is too old to be used."""
+        slot = pricing.slot_of(self.clock.now(), self.rules.slot_seconds)
+        return sum(too_old(policy, slot, self.rules) for policy in list(self.snapshots.policies.values()))
+
+    def ordered(self) -> str:
+        """Whose prices people have frozen or rolled back, in words; empty when nobody's are."""
+        controls, now = self.snapshots.controls, self.clock.now()
+        in_force = [key for key in list(controls) if control_in_force(controls, key, now) is controls.get(key)]
+        return "all events" if "" in in_force else f"{len(in_force)} events" if in_force else ""
 
     def _find(self, event_id: str, ticket_type: str | None) -> tuple[EventListed, Sequence[TicketType]]:
         listing = self.snapshots.listings.get(event_id)
@@ -122,8 +136,19 @@ class PriceDesk:
             raise HTTPException(404, f"Event {event_id!r} has no ticket type {ticket_type!r}.")
         return listing, found[:1]
 
-    def _choose(self, event_id: str, ticket: TicketType, slot: int) -> PriceChoice:
-        policy = self.snapshots.policies.get(event_id)
+    def _choose(self, listing: EventListed, ticket: TicketType, slot: int) -> PriceChoice:
+        known, event_id = self.snapshots, listing.event_id
+        control = control_in_force(known.controls, event_id, self.clock.now())
+        if control is not None and control.frozen:
+            return frozen_price(ticket)
+        begun, by_rule = self._by_rule.get((event_id, ticket.name), (None, None))
+        if by_rule is not None and begun == slot:
+            return by_rule  # seats sell and policies come in the middle of a slot; its price stays
+        policy = in_effect(known.policies.get(event_id), control, slot, self.rules)
+        if too_old(policy, slot, self.rules):
+            choice = price_by_rule(listing, ticket, known.seats_left(event_id), slot, self.rules)
+            self._by_rule[event_id, ticket.name] = slot, choice
+            return choice
         return pricing.choose_price(policy, event_id, ticket, slot=slot, secret=self._secret, rules=self.rules)
 
     def _issue(

@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ibook.pricing import Source
+
 Id = Annotated[str, Field(min_length=1, max_length=128)]
-Source = Literal["policy", "list_price"]
 
 
 class QuoteRequest(BaseModel):
@@ -39,7 +40,10 @@ class QuoteResponse(BaseModel):
     currency: str
     expires_at: datetime
     expected_sales: ExpectedSales
-    source: Source = Field(description="`list_price` when no price policy could be used.")
+    source: Source = Field(
+        description="`policy`: learned. `list_price`: no policy is known. `rules`: by seats and time, since the policy "
+        "is too old. `frozen`: list price by order."
+    )
 
 
 class TicketPrice(BaseModel):

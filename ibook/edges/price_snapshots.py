@@ -1,36 +1,53 @@
-"""Listings and price policies in memory, read from Kafka by a thread: nobody who asks for them waits."""
+"""Listings, seats, competitors and price policies in memory, read from Kafka by a thread: nobody waits for them."""
 
 import threading
 from collections.abc import Iterable
+from typing import Any
 
 import structlog
 
 from ibook.codec import MAX_OWN_BYTES, decode
 from ibook.edges.kafka import BroadcastReader, Record
 from ibook.errors import BrokerUnavailable, ConfigurationError, InvalidMessage
-from ibook.messages import EventListed, PricePolicy
+from ibook.messages import CompetitorPrices, EventListed, InventoryChanged, PriceControlled, PricePolicy
 from ibook.settings import Settings
-from ibook.topics import EVENT_LISTINGS, PRICE_POLICIES
+from ibook.topics import BY_NAME, COMPETITOR_PRICES, EVENT_INVENTORY, EVENT_LISTINGS, PRICE_CONTROLS, PRICE_POLICIES
 
 log = structlog.get_logger()
 
 RETRY_SECONDS = 1.0
 POLL_SECONDS = 0.25
+READ = (EVENT_LISTINGS, EVENT_INVENTORY, COMPETITOR_PRICES, PRICE_POLICIES, PRICE_CONTROLS)
 
 
 class Snapshots:
-    """What is on sale and which policy each event has: the newest of each that was read."""
+    """What is on sale, what is left of it, what others ask, and which policy each event has: the newest of each."""
 
     def __init__(self) -> None:
         self.listings: dict[str, EventListed] = {}
         self.policies: dict[str, PricePolicy] = {}
+        self.inventory: dict[str, InventoryChanged] = {}
+        self.competitors: dict[str, CompetitorPrices] = {}
+        self.controls: dict[str, PriceControlled] = {}
         self.loaded = False
-        """Both topics were read to their end once."""
+        """All these topics were read to their end once."""
         self.problem = "Kafka was not read yet."
         """Why `loaded` is False, in a sentence."""
 
+    def seats_left(self, event_id: str) -> int | None:
+        """Seats an event has to sell; None when nobody said."""
+        known = self.inventory.get(event_id)
+        return known.remaining if known else None
+
+    def rivals(self, event_id: str) -> dict[str, int]:
+        """Ticket type -> what the cheapest competitor asks, in minor units of the event's currency."""
+        known, listing = self.competitors.get(event_id), self.listings.get(event_id)
+        if known is None or listing is None or known.currency != listing.currency:
+            return {}
+        return {one.ticket_type: one.price_minor for one in known.prices}
+
     def take(self, records: Iterable[Record]) -> None:
-        """Remember these; what can't be read is left out (the policies worker dead-letters it)."""
+        """Remember these; what can't be read is left out (the owner of its topic dead-letters it)."""
         for record in records:
             try:
                 self._take(record)
@@ -39,14 +56,23 @@ class Snapshots:
                             reason=error.reason, detail=error.detail)  # fmt: skip
 
     def _take(self, record: Record) -> None:
-        known: dict[str, EventListed] | dict[str, PricePolicy]
-        known = self.listings if record.topic == EVENT_LISTINGS.name else self.policies
         if record.value is None:
-            known.pop((record.key or b"").decode(errors="replace"), None)
-        elif record.topic == EVENT_LISTINGS.name:
-            self._take_listing(decode(record.value, EventListed))
-        else:
+            self._known[record.topic].pop((record.key or b"").decode(errors="replace"), None)
+        elif record.topic == PRICE_POLICIES.name:
             self.take_policy(decode(record.value, PricePolicy, max_bytes=MAX_OWN_BYTES))
+        elif record.topic == PRICE_CONTROLS.name:  # one partition: the last one counts, whatever clocks say
+            control: PriceControlled = decode(record.value, PriceControlled, max_bytes=MAX_OWN_BYTES)
+            self.controls[control.event_id] = control
+        else:
+            _keep_newest(self._known[record.topic], decode(record.value, BY_NAME[record.topic].message))
+
+    @property
+    def _known(self) -> dict[str, dict[str, Any]]:
+        return {
+            EVENT_LISTINGS.name: self.listings, PRICE_POLICIES.name: self.policies,
+            EVENT_INVENTORY.name: self.inventory, COMPETITOR_PRICES.name: self.competitors,
+            PRICE_CONTROLS.name: self.controls,
+        }  # fmt: skip
 
     def take_policy(self, policy: PricePolicy) -> None:
         """Remember a policy unless a later one is known."""
@@ -54,11 +80,12 @@ class Snapshots:
         if known is None or policy.version >= known.version:
             self.policies[policy.event_id] = policy
 
-    def _take_listing(self, listing: EventListed) -> None:
-        known = self.listings.get(listing.event_id)
-        # Publishers with different partitioners put one event into two partitions, which are read in any order.
-        if known is None or listing.occurred_at >= known.occurred_at:
-            self.listings[listing.event_id] = listing
+
+def _keep_newest(known: dict[str, Any], message: EventListed | InventoryChanged | CompetitorPrices) -> None:
+    before = known.get(message.event_id)
+    # Publishers with different partitioners put one event into two partitions, which are read in any order.
+    if before is None or message.occurred_at >= before.occurred_at:
+        known[message.event_id] = message
 
 
 class SnapshotReader:
@@ -91,7 +118,7 @@ class SnapshotReader:
                 self._stop.wait(RETRY_SECONDS)
 
     def _follow(self) -> None:
-        with BroadcastReader(self._settings, EVENT_LISTINGS.name, PRICE_POLICIES.name) as reader:
+        with BroadcastReader(self._settings, *(topic.name for topic in READ)) as reader:
             self._snapshots.take(reader.load())
             self._snapshots.loaded, self._snapshots.problem = True, ""
             while not self._stop.is_set():

@@ -1,0 +1,114 @@
+"""What a shop sees when prices are frozen, rolled back, or by rule because nothing learned is fresh."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from msgspec.structs import replace
+
+from ibook.messages import ArmProbabilities, InventoryChanged, PriceControlled, PricePolicy
+from ibook.pricing import slot_start
+from tests.api.test_prices import NOW, SLOT, Api, policy
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    api = Api()
+    with api.client:
+        yield api
+
+
+def order(api: Api, event_id: str = "gala", **more: object) -> None:
+    api.snapshots.controls[event_id] = PriceControlled(
+        message_id="c", occurred_at=NOW, event_id=event_id, **more  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def seats(api: Api, remaining: int) -> None:
+    api.snapshots.inventory["gala"] = InventoryChanged(
+        message_id="i", occurred_at=NOW, event_id="gala", capacity=100, remaining=remaining
+    )
+
+
+def asked(api: Api) -> tuple[object, object]:
+    quote = api.quote()
+    listed = api.client.get("/v1/events/gala/price").json()["prices"][0]
+    assert (listed["price_minor"], listed["source"]) == (quote["price_minor"], quote["source"])
+    return quote["price_minor"], quote["source"]
+
+
+@pytest.mark.parametrize("event_id", ["gala", ""])
+def test_a_freeze_means_list_price_at_once_and_quotes_given_before_hold(api: Api, event_id: str) -> None:
+    before = api.quote(idempotency_key="cart-1")
+    order(api, event_id, frozen=True)
+    assert asked(api) == (5000, "frozen")
+    assert api.quote(idempotency_key="cart-1") == before
+    assert (api.journal.entries[-1].arm, api.journal.entries[-1].propensity) == (-1, 1.0)
+    order(api, event_id)
+    assert api.quote()["price_minor"] == before["price_minor"]
+
+
+def test_a_freeze_of_another_event_changes_nothing(api: Api) -> None:
+    order(api, "another", frozen=True)
+    assert api.quote()["source"] == "policy"
+
+
+def test_a_freeze_with_an_end_ends_by_itself(api: Api) -> None:
+    order(api, frozen=True, until=NOW + timedelta(minutes=1))
+    assert asked(api)[1] == "frozen"
+    api.clock.advance(timedelta(minutes=1))
+    assert asked(api)[1] == "policy"
+
+
+def test_a_rollback_draws_from_the_earlier_policy_and_journals_it(api: Api) -> None:
+    arms = ArmProbabilities(
+        ticket_type="stalls", list_price_minor=5000, prices_minor=[4500, 5500], probabilities=[0.25, 0.75],
+        expected_sales=[0.3, 0.2], interval=[(0.2, 0.4), (0.1, 0.3)],
+    )  # fmt: skip
+    earlier = replace(policy(occurred_at=NOW - timedelta(days=1)), version=2, upcoming=[arms])
+    order(api, policy=earlier)
+    price, source = asked(api)
+    assert (price in (4500, 5500), source) == (True, "policy")
+    entry = api.journal.entries[-1]
+    assert (entry.policy_version, entry.propensity) == (2, {4500: 0.25, 5500: 0.75}[entry.price_minor])
+
+
+def stale() -> PricePolicy:
+    return policy(occurred_at=NOW - timedelta(hours=2))
+
+
+def test_a_policy_that_is_too_old_gives_way_to_a_rule_on_seats_and_time(api: Api) -> None:
+    api.snapshots.policies["gala"] = stale()
+    seats(api, remaining=40)
+    assert asked(api) == (6000, "rules")
+    assert (api.journal.entries[-1].arm, api.journal.entries[-1].policy_version) == (-2, 0)
+
+
+def test_without_known_seats_the_rule_is_the_list_price(api: Api) -> None:
+    api.snapshots.policies["gala"] = stale()
+    assert asked(api) == (5000, "rules")
+
+
+def test_within_a_slot_the_price_by_rule_stays_and_the_next_slot_follows_what_is_fresh(api: Api) -> None:
+    api.snapshots.policies["gala"] = stale()
+    seats(api, remaining=90)
+    first = asked(api)
+    seats(api, remaining=10)
+    api.snapshots.policies["gala"] = policy(first_slot=SLOT + 1, occurred_at=NOW)
+    assert asked(api) == first
+    api.clock.advance(slot_start(SLOT + 1, 300.0) - NOW)
+    assert asked(api)[1] == "policy"
+
+
+def test_readiness_says_what_is_frozen_and_what_is_too_old(api: Api) -> None:
+    order(api, frozen=True)
+    [sentence] = api.client.get("/readyz").json()["degraded"]
+    assert sentence == "Prices of 1 events are as ordered: `ibook pricing status`."
+    order(api, "", frozen=True)
+    assert "Prices of all events" in str(api.client.get("/readyz").json()["degraded"])
+    order(api)
+    order(api, "")
+    api.snapshots.policies["gala"] = stale()
+    assert api.client.get("/readyz").json()["degraded"] == [
+        "The price policies of 1 events are too old: prices by rule."
+    ]
