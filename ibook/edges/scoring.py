@@ -161,7 +161,13 @@ class Scorer:
 
         decisions = decisions_by(said.scores if said else [None] * len(rows))
         if said and (said.running.former or said.running.challenger):
-            self._models.watch(said, lambda scores: _approved(decisions_by(scores.tolist())))
+            counted = said.scores  # most often the champion's own: its decisions are not made twice
+
+            def approvals(each: NDArray[np.float64]) -> int:
+                scores = each.tolist()
+                return _approved(decisions if scores == counted else decisions_by(scores))
+
+            self._models.watch(said, approvals)
         metrics.EXPLORED_MINOR.inc(explored_minor(decisions, wanted))
         why = _reasons(decisions, matrix, policy, said.deciding if said else [])
         return [
