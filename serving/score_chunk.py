@@ -50,18 +50,21 @@ def decide(
 
     `reading` is what was `wanted`; None when the store did not answer in time.
     """
-    states = _states(chunk.wanted, reading)
-    together, owners = Vectors([], [], [], []), []
+    states, together = _states(chunk.wanted, reading), Vectors([], [], [], [])
+    owners: dict[int, tuple[Asking, int]] = {}
     for asking, rows in chunk.pieces:
         _refresh(asking, rows, states, now_us)
         found = scorer.vectors(rows, asking.own)
         together.purchases.extend(found.purchases)
         together.rows.extend(found.rows)
         together.positions.extend(found.positions)
-        owners += [(asking, asked.source[2]) for asked in found.purchases]
-        for asked, error in found.rejected:
-            asking.answer(asked.source[2], error)
-    return scorer.decided(together, reading), owners
+        together.rejected.extend(found.rejected)
+        owners |= {id(asked.purchase): (asking, asked.source[2]) for asked in rows}
+    batch = scorer.decide_all(together, reading)
+    for asked, error in batch.rejected:
+        asking, place = owners[id(asked.purchase)]
+        asking.answer(place, error)
+    return batch, [owners[id(scored.purchase)] for scored in batch.scored]
 
 
 def _states(wanted: Wanted, reading: Reading | None) -> Mapping[tuple[EntityName, str], bytes | None]:

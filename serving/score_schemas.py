@@ -21,10 +21,11 @@ class ScoreBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Reason(BaseModel):
-    """A feature, a group of them or a rule that speaks for fraud."""
+    """A code of the catalogue that speaks for fraud."""
 
     code: str
     contribution: float = Field(description="In log-odds; 0 for a rule.")
+    rule: str = Field(description="The rule that names the code; empty when the model does.")
 
 
 class Explanation(BaseModel):

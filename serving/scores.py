@@ -4,6 +4,7 @@ import asyncio
 
 import msgspec
 from fastapi import APIRouter, HTTPException, Request
+from msgspec import structs
 from starlette.responses import Response
 
 from ibook import metrics
@@ -106,7 +107,7 @@ def _explanation(decided: Decided) -> Explanation:
     evidence = evidence_of(decided.scored, decided.about)
     return Explanation(
         score=evidence.score, threshold=evidence.threshold, rules=evidence.rules,
-        reasons=[Reason(code=reason.code, contribution=reason.contribution) for reason in evidence.reasons],
+        reasons=[Reason(**structs.asdict(reason)) for reason in evidence.reasons],
         propensity=evidence.propensity, explored=evidence.explored, staleness_seconds=evidence.staleness_seconds,
         features=dict(zip(FEATURE_NAMES, evidence.features, strict=True)),
     )  # fmt: skip

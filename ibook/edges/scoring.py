@@ -73,11 +73,14 @@ class Scorer:
         self._clock = clock
 
     def decide(self, purchases: Sequence[Asked], reading: Reading | None, own: OwnPurchases) -> Batch:
-        """Decide every purchase from what `own` knows; `reading` None: the store did not answer.
+        """Decide every purchase from what `own` knows; `reading` None: the store did not answer."""
+        return self.decide_all(self.vectors(purchases, own), reading)
+
+    def decide_all(self, vectors: Vectors, reading: Reading | None) -> Batch:
+        """Decide what `vectors` gave, of one batch or of several that share a reading.
 
         One that makes our code fail is set aside, whatever fails; all of them are where it is not the purchase.
         """
-        vectors = self.vectors(purchases, own)
         try:
             return self.decided(vectors, reading)
         except Exception:  # a bug that one purchase brings out must not take the others with it
@@ -99,7 +102,7 @@ class Scorer:
         return done
 
     def decided(self, vectors: Vectors, reading: Reading | None) -> Batch:
-        """Decide what `vectors` gave, of one batch or of several that share a reading."""
+        """The same, as far as nothing fails."""
         now = self._clock.now()
         policy = self._policies.policy  # taken once, like the models: of each, one decides a batch
         staleness = reading.staleness_seconds(to_us(now)) if reading else None

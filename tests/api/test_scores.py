@@ -183,6 +183,21 @@ def test_a_row_that_makes_our_code_fail_is_its_own_error(api: Api, monkeypatch: 
     assert [row.get("error", {}).get("reason") for row in rows] == [None, "unscorable", None]
 
 
+def test_a_row_that_can_not_be_decided_is_its_own_error(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ibook import fraud
+    from ibook.edges import scoring
+
+    def broken(scores: Any, matrix: Any, purchases: Sequence[PurchaseRequested], *more: Any) -> Any:
+        if any(each.transaction_id == "bad" for each in purchases):
+            raise ZeroDivisionError("a bug")
+        return decide_all(scores, matrix, purchases, *more)
+
+    decide_all = fraud.decide_all
+    monkeypatch.setattr(scoring, "decide_all", broken)
+    rows = api.scores([purchase("good", now=NOW), purchase("bad", now=NOW), purchase("fine", now=NOW)])
+    assert [row.get("error", {}).get("reason") for row in rows] == [None, "unscorable", None]
+
+
 def test_a_chunk_that_fails_is_answered_and_the_next_request_is_served(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
