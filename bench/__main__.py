@@ -79,6 +79,31 @@ def simulator(
         write(figures, began, json_file)
 
 
+@app.command()
+def serving(
+    rate: Annotated[float, typer.Option(min=1, help="Requests per second asked for.")] = 1000.0,
+    seconds: Annotated[float, typer.Option(min=2, help="Length of each load.")] = 15.0,
+    rows: Annotated[list[int] | None, typer.Option(min=1, max=500, help="Purchases per request; repeatable.")] = None,
+    seed: Annotated[int, typer.Option(help="Seeds the purchases.")] = 0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
+) -> None:
+    """Scores over HTTP under Locust: rate, latency and errors, beside a bare route in the same run."""
+    from bench.serving import measure, write
+
+    with measuring() as (settings, began):
+        figures = measure(settings, rate=rate, seconds=seconds, rows=rows or [1, 20], seed=seed)
+    if json_file is not None:
+        write(figures, began, json_file)
+
+
+@app.command(hidden=True)
+def bare_route(port: int, answer: Path) -> None:
+    """The floor's process."""
+    from bench.bare import serve
+
+    serve(port, answer)
+
+
 @app.command(hidden=True)
 def naive_agent() -> None:
     """The baseline's worker process."""
