@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from msgspec import structs
 
 from ibook.backtest import Compared
 from ibook.backtest_money import LEAST_EXPLORED, MEASURES, Measure, Saving, Savings
@@ -12,7 +14,7 @@ from ibook.costs import ACTIONS, Costs
 
 FOLDER = Path(__file__).parent
 NAMES: dict[Measure, str] = {
-    "disputes": "disputes avoided", "lost_sales": "honest sales not lost", "reviews": "reviews saved",
+    "disputes": "disputes avoided", "lost_sales": "honest sales not lost", "reviews": "reviews, challenges",
     "total": "all together", "frauds_let_through": "frauds stopped", "false_declines": "false declines avoided",
 }  # fmt: skip
 COUNTED: tuple[Measure, ...] = ("frauds_let_through", "false_declines")
@@ -85,7 +87,19 @@ def sentences(found: Backtest) -> Iterator[str]:
         yield f"{basis.explored:,} that were let through at random speak for {basis.spoken_for:,} would-be declines."
     if not basis.explored and (compared.moved.seen_chance < 1).any():
         yield f"Of the would-be declines that differ, fewer than {LEAST_EXPLORED} were let through: too few to go by."
+    yield from _reviews_a_day(found)
     yield from _delays(found)
+
+
+def _reviews_a_day(found: Backtest) -> Iterator[str]:
+    first, last, review = found.compared.first, found.compared.last, ACTIONS.index("review")
+    days = (last - first) / timedelta(days=1) if first and last else 0.0
+    if days < 1:
+        return
+    then, now = (side.purchases[review] / days for side in (found.compared.before, found.compared.after))
+    room = found.costs.reviews_per_day
+    told = "" if room is None else f"; the policy says that {room:,} can be done"
+    yield f"{then:,.0f} reviews a day then, {now:,.0f} with these{told}."
 
 
 def _span(first: datetime | None, last: datetime | None) -> str:
@@ -109,7 +123,8 @@ def assumptions(costs: Costs) -> str:
     return (
         f"Taken as given: a margin of {costs.margin:.0%}, {money(costs.goodwill_minor)} of goodwill lost with each "
         f"honest buyer turned away, {money(costs.chargeback_fee_minor)} per chargeback on top of its amount, "
-        f"{money(costs.review_minor)} per review; reviewers err {costs.review_errs:.0%} of the time, "
+        f"{money(costs.review_minor)} per review, {money(costs.challenge_minor)} per challenge; "
+        f"reviewers err {costs.review_errs:.0%} of the time, "
         f"{costs.challenge_abandoned:.0%} of honest buyers give up at a challenge, "
         f"{costs.challenge_passed:.0%} of frauds pass it."
     )
@@ -175,7 +190,7 @@ def as_json(found: Backtest) -> dict[str, Any]:
             for i, action in enumerate(ACTIONS)
         },
         "saved": {measure: saving._asdict() for measure, saving in savings.by_measure.items()},
-        "basis": savings.basis._asdict(), "costs": asdict(found.costs),
+        "basis": savings.basis._asdict(), "costs": structs.asdict(found.costs),
         "rules": {name: asdict(hits) for name, hits in compared.rules.items()},
     }  # fmt: skip
 

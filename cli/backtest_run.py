@@ -69,7 +69,7 @@ class Trial:
     def _told(self, compared: Compared, kinds: Kinds, left_out: LeftOut, *, before: str, source: str) -> Backtest:
         if not compared.n:
             raise ConfigurationError("There is nothing to compare in that time: choose an older --since.")
-        costs = Costs()
+        costs = self.policy.costs or Costs()
         return Backtest(
             before=before, after=_names(self.policy, self.model), source=source, compared=compared,
             savings=savings(compared.moved, costs, seed=self.seed), costs=costs, currency=left_out.currency,
