@@ -14,7 +14,8 @@ from ibook.backtest_money import savings
 from ibook.costs import Costs
 from ibook.edges.backtest import Kinds, LeftOut, archived, kinds_in_log, newest_decision, of_history
 from ibook.errors import ConfigurationError
-from ibook.rules import VerdictPolicy
+from ibook.policy_releases import deciding, policy_of
+from ibook.rules import VerdictPolicy, load_policy
 
 if TYPE_CHECKING:
     from ibook.edges.fraud_model import FraudModel
@@ -29,7 +30,8 @@ END = "2026-01-05T00:00:00+00:00"
 class Trial:
     """What is tried, and on how much of the past."""
 
-    policy: VerdictPolicy
+    policy: VerdictPolicy | None
+    """None: the one that decides now."""
     model: "FraudModel | None"
     age: timedelta
     currency: str
@@ -48,10 +50,11 @@ class Trial:
             until = newest_decision(archive)
             since = until - self.age
             kinds, left_out = kinds_in_log(reached.settings, since), LeftOut(currency=self.currency)
-            rules = Rules(self.policy, self.model, reached.settings.seed)
+            policy = self.policy or policy_in_force(reached.settings)
+            rules = Rules(policy, self.model, reached.settings.seed)
             compared = compare(archived(archive, since, until, left_out), rules, kinds)
             source = f"the archive in {reached.settings.data_dir}"
-        return self._told(compared, kinds, left_out, before="What was decided then", source=source)
+        return self._told(policy, compared, kinds, left_out, before="What was decided then", source=source)
 
     def on_history(self, folder: Path, current: VerdictPolicy, settings: "Settings") -> Backtest:
         """On a history, as the present policy and the store's newest model decide it. Raises ConfigurationError."""
@@ -62,16 +65,19 @@ class Trial:
         left_out = LeftOut(currency=self.currency)
         pasts, kinds = of_history(read_history(folder), now, self.age, left_out)
         tried = self.model if self.model is not present else None
-        compared = compare(pasts, Rules(self.policy, tried, settings.seed), kinds)
+        policy = self.policy or current
+        compared = compare(pasts, Rules(policy, tried, settings.seed), kinds)
         before = _names(current, present)
-        return self._told(compared, kinds, left_out, before=before, source=f"the history in {folder}")
+        return self._told(policy, compared, kinds, left_out, before=before, source=f"the history in {folder}")
 
-    def _told(self, compared: Compared, kinds: Kinds, left_out: LeftOut, *, before: str, source: str) -> Backtest:
+    def _told(
+        self, policy: VerdictPolicy, compared: Compared, kinds: Kinds, left_out: LeftOut, *, before: str, source: str
+    ) -> Backtest:
         if not compared.n:
             raise ConfigurationError("There is nothing to compare in that time: choose an older --since.")
-        costs = self.policy.costs or Costs()
+        costs = policy.costs or Costs()
         return Backtest(
-            before=before, after=_names(self.policy, self.model), source=source, compared=compared,
+            before=before, after=_names(policy, self.model), source=source, compared=compared,
             savings=savings(compared.moved, costs, seed=self.seed), costs=costs, currency=left_out.currency,
             left_out=dict(left_out.counts), delays_days=kinds.delays_days,
         )  # fmt: skip
@@ -79,6 +85,14 @@ class Trial:
 
 def _names(policy: VerdictPolicy, model: "FraudModel | None") -> str:
     return f"Policy {policy.version}" + (f" with model {model.version}" if model else "")
+
+
+def policy_in_force(settings: "Settings") -> VerdictPolicy:
+    """The released policy that decides; the packaged one when none does. Raises BrokerUnavailable."""
+    from ibook.edges.policy_log import read_releases
+
+    release = deciding(read_releases(settings))
+    return load_policy() if release is None else policy_of(release)
 
 
 def model_of(path: Path) -> "FraudModel":

@@ -29,7 +29,7 @@ def fraud() -> None:
 
 @app.command()
 def backtest(
-    policy: Annotated[Path | None, typer.Option(help="The policy to try [default: the packaged one].")] = None,
+    policy: Annotated[Path | None, typer.Option(help="The policy to try [default: the one that decides now].")] = None,
     model: Annotated[
         Path | None, typer.Option(help="A `model.ubj`, or its folder, to try [default: the scores that were given].")
     ] = None,
@@ -58,7 +58,7 @@ def backtest(
     if current is not None and history is None and not simulate:
         raise ConfigurationError("--current is for a history: the platform's own past says how it was decided.")
     trial = Trial(
-        policy=load_policy(policy) if policy else load_policy(), model=model_of(model) if model else None,
+        policy=load_policy(policy) if policy else None, model=model_of(model) if model else None,
         age=age_of(since), currency=currency, seed=seed,
     )  # fmt: skip
     with _interruptible(), simulated_history(seed) if simulate else nullcontext(history) as folder:
