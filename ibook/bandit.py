@@ -1,6 +1,7 @@
-"""What offers teach: River's Beta posterior of each price, and Thompson sampling of revenue over them."""
+"""The price decision: draws from the posterior of demand, the programme on each, then the guards."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from zlib import crc32
 
@@ -12,17 +13,12 @@ from river import bandit, proba
 from ibook.ids import frame, message_id
 from ibook.messages import ArmProbabilities, EventListed, PricePolicy, TicketType
 from ibook.pricing import PRIOR_OFFERS, PRIOR_SALE_SHARE, PricingRules, arm_prices, in_force, slot_of, slot_start
+from ibook.pricing_demand import DemandPrior, PriceSums, TileSums, beta_of, counts_of, decayed, fit, sample
+from ibook.pricing_guards import Anchor, allowed, guarded, hour_of, next_anchor
+from ibook.pricing_programme import solve, to_probabilities
 
-PROBABILITY_FLOOR = 0.02
-"""Every allowed arm keeps being tried, so that its propensity never makes a weight explode."""
-UNITS = 1 << 16
-"""Probabilities are multiples of 1/UNITS: exact in a float, so they sum to exactly 1."""
 THOMPSON_DRAWS = 4096
-
-TileSums = Mapping[int, tuple[int, int]]
-"""Tile start in seconds since the epoch -> offers, sales."""
-PriceSums = Mapping[int, TileSums]
-"""Price in minor units -> its tiles."""
+PROGRAMME_DRAWS = 192
 
 
 def prior(price_minor: int, list_price_minor: int) -> proba.Beta:
@@ -40,13 +36,8 @@ def posterior(tiles: TileSums, before: proba.Beta, *, as_of: datetime, half_life
 
     Built from its parameters because `proba.Beta.update` takes no weights.
     """
-    alpha, beta = float(before.alpha), float(before.beta)
-    now = as_of.timestamp()
-    for start, (offers, sales) in sorted(tiles.items()):
-        weight = 0.5 ** (max(0.0, now - start) / half_life_seconds)
-        alpha += weight * sales
-        beta += weight * (offers - sales)
-    return _beta(alpha, beta)
+    offers, sales = decayed(tiles, as_of=as_of, half_life_seconds=half_life_seconds)
+    return _beta(float(before.alpha) + sales, float(before.beta) + offers - sales)
 
 
 def mean(of: proba.Beta) -> float:
@@ -93,56 +84,117 @@ class RevenueThompson(bandit.ThompsonSampling):  # type: ignore[misc]  # River's
         return np.bincount(winners, minlength=len(alphas)) / n_draws
 
 
-def with_floor(shares: NDArray[np.float64], floor: float = PROBABILITY_FLOOR) -> list[float]:
-    """Shares that sum to about 1 as probabilities of at least `floor` that sum to exactly 1.
+@dataclass(frozen=True, kw_only=True)
+class Market:
+    """What is known around an event when its prices are decided."""
 
-    What the floors leave is shared out in whole UNITS by largest remainder.
+    seats_left: int | None = None
+    """None when nobody said: then seats are no limit."""
+    offers_ahead: float = 0.0
+    """Offers expected until the event begins."""
+    tickets_per_sale: float = 1.0
+    rivals: Mapping[str, int] = field(default_factory=dict)
+    """Ticket type -> what the cheapest competitor asks, in minor units."""
+    prior: DemandPrior = field(default_factory=DemandPrior)
+    """What events of its category and promoter were like."""
 
-    >>> with_floor(np.array([0.0, 1.0]))
-    [0.0200042724609375, 0.9799957275390625]
-    """
-    lowest = int(np.ceil(floor * UNITS))
-    free = UNITS - lowest * len(shares)
-    quotas = np.asarray(shares, dtype=np.float64) / np.sum(shares) * free
-    units = np.floor(quotas).astype(np.int64)
-    remainders = np.argsort(units - quotas, kind="stable")
-    units[remainders[: free - int(units.sum())]] += 1
-    return [(lowest + int(one)) / UNITS for one in units]
+    @property
+    def seats_per_offer(self) -> float:
+        """Sales that an offer may lead to on average, for the seats to last; infinite when they are no limit."""
+        tickets = self.offers_ahead * self.tickets_per_sale
+        return float("inf") if self.seats_left is None or tickets <= 0 else self.seats_left / tickets
 
 
-def arm_probabilities(ticket: TicketType, sums: PriceSums, *, as_of: datetime, rules: PricingRules,
-                      seed: int) -> ArmProbabilities:  # fmt: skip
-    """How likely each price of a ticket type is drawn, given what offers came to."""
+NO_MARKET = Market()
+
+
+@dataclass(frozen=True)
+class Belief:
+    """What is believed of one ticket type: its allowed prices, and draws of P(sale | offer) for all its prices."""
+
+    ticket: TicketType
+    prices: list[int]
+    anchor: Anchor
+    within: NDArray[np.bool_]
+    draws: NDArray[np.float64]
+    """Shape ``(n_draws, n_prices)``."""
+    offers: float
+    """Decayed offers it rests on."""
+
+
+def believe(ticket: TicketType, sums: PriceSums, *, anchor: Anchor, as_of: datetime, rules: PricingRules,
+            market: Market, seed: int) -> Belief:  # fmt: skip
+    """The posterior of a ticket type's prices."""
     prices = arm_prices(ticket, rules.multipliers)
-    posteriors = [
-        posterior(
-            sums.get(price, {}), prior(price, ticket.list_price_minor), as_of=as_of,
-            half_life_seconds=rules.half_life_seconds,
-        )
-        for price in prices
-    ]  # fmt: skip
+    counts = counts_of(
+        prices, ticket.list_price_minor, sums, as_of=as_of, half_life_seconds=rules.half_life_seconds,
+        rival_minor=market.rivals.get(ticket.name),
+    )  # fmt: skip
+    curve = fit(counts, market.prior)
+    draws = sample(counts, curve, len(prices), np.random.default_rng(seed), PROGRAMME_DRAWS)
+    within = allowed(prices, ticket, anchor, rules.max_step)
+    return Belief(ticket, prices, anchor, within, draws, float(counts.offers.sum()))
+
+
+def decide(beliefs: Sequence[Belief], market: Market) -> list[ArmProbabilities]:
+    """How likely each price of each ticket type is drawn: the programme over all of them, then the guards.
+
+    The types share the event's seats; each has the share of offers it had so far.
+    """
+    offers = np.array([belief.offers + 1.0 for belief in beliefs])
+    shares = solve(
+        [np.asarray(belief.prices, dtype=np.float64)[belief.within] for belief in beliefs],
+        [belief.draws[:, belief.within] for belief in beliefs], offers / offers.sum(), market.seats_per_offer,
+    )  # fmt: skip
+    return [_published(belief, to_probabilities(share), market) for belief, share in zip(beliefs, shares, strict=True)]
+
+
+def _published(belief: Belief, shares: NDArray[np.float64], market: Market) -> ArmProbabilities:
+    spread = np.zeros(len(belief.prices))
+    spread[belief.within] = shares
+    posteriors = [beta_of(draws) for draws in belief.draws.T]
     return ArmProbabilities(
-        ticket_type=ticket.name,
-        list_price_minor=ticket.list_price_minor,
-        prices_minor=prices,
-        probabilities=with_floor(RevenueThompson(prices, posteriors, seed).shares()),
+        ticket_type=belief.ticket.name,
+        list_price_minor=belief.ticket.list_price_minor,
+        prices_minor=belief.prices,
+        probabilities=guarded(spread, belief.within),
         expected_sales=[round(mean(one), 6) for one in posteriors],
         interval=[(round(low, 6), round(high, 6)) for low, high in map(interval95, posteriors)],
+        anchor_minor=belief.anchor.price_minor,
+        anchor_hour=belief.anchor.hour,
+        why=explain(belief, shares, market),
     )
 
 
+def explain(belief: Belief, shares: NDArray[np.float64], market: Market) -> str:
+    """A sentence for the shop's staff."""
+    prices = np.asarray(belief.prices, dtype=np.float64)[belief.within]
+    change = float(prices @ shares) / belief.ticket.list_price_minor - 1.0
+    level = "about list price" if abs(change) < 0.01 else f"{abs(change):.0%} {'above' if change > 0 else 'below'} list"
+    chance = float(belief.draws[:, belief.within].mean(axis=0) @ shares)
+    wanted = market.offers_ahead * market.tickets_per_sale * chance
+    seats = (
+        ""
+        if market.seats_left is None
+        else f"; {market.seats_left} seats are left for about {wanted:.0f} buyers' tickets"
+    )
+    return f"On average {level}, learned from {belief.offers:.0f} recent offers{seats}."
+
+
 def next_policy(listing: EventListed, sums: Mapping[str, PriceSums], last: PricePolicy | None, *, now: datetime,
-                rules: PricingRules) -> PricePolicy:  # fmt: skip
+                rules: PricingRules, market: Market = NO_MARKET) -> PricePolicy:  # fmt: skip
     """The policy from the next slot on; it carries on what `last`, the newest one published, says of this slot.
 
     `sums` are by ticket type. The same arguments give the same policy.
     """
     slot = slot_of(now, rules.slot_seconds)
     version = last.version + 1 if last else 1
-    as_of = slot_start(slot + 1, rules.slot_seconds)
-    upcoming = [
-        arm_probabilities(
-            ticket, sums.get(ticket.name, {}), as_of=as_of, rules=rules,
+    before = {one.ticket_type: one for one in last.upcoming} if last else {}
+    hour = hour_of(slot + 1, rules.slot_seconds)
+    beliefs = [
+        believe(
+            ticket, sums.get(ticket.name, {}), anchor=next_anchor(ticket, before.get(ticket.name), hour),
+            as_of=slot_start(slot + 1, rules.slot_seconds), rules=rules, market=market,
             seed=crc32(frame(listing.event_id, ticket.name, str(version), str(rules.seed))),
         )
         for ticket in listing.ticket_types
@@ -156,5 +208,5 @@ def next_policy(listing: EventListed, sums: Mapping[str, PriceSums], last: Price
         first_slot=slot + 1,
         currency=listing.currency,
         current=in_force(last, slot, rules),
-        upcoming=upcoming,
+        upcoming=decide(beliefs, market),
     )

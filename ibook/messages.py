@@ -449,6 +449,8 @@ class PriceReward(Message, frozen=True, kw_only=True, tag="price_reward.v1"):
     sales: Annotated[int, Meta(ge=-1, le=1)]
     revenue_minor: int
     """Price shown when sold; negative when taken back."""
+    n_tickets: Seats = 1
+    """Tickets of the sale; 1 when there is none."""
     source_partition: int
     """Journal partition, and the reward's number in it: increasing, repeated on redelivery."""
     sequence: int
@@ -466,6 +468,12 @@ class ArmProbabilities(Struct, frozen=True, kw_only=True):
     """Mean of each arm's posterior P(sale | offer)."""
     interval: list[tuple[float, float]]
     """95 % interval of each arm's posterior P(sale | offer)."""
+    anchor_minor: Minor = 0
+    """The price that the prices of `anchor_hour` keep near to; 0 when there is none."""
+    anchor_hour: int = 0
+    """Number of that hour since the epoch."""
+    why: str = ""
+    """In a sentence, for the shop's staff: what these probabilities come from."""
 
     def __post_init__(self) -> None:
         """Raises ValueError (a decoder's InvalidMessage) unless there is one of each per arm, and they sum to 1."""

@@ -30,8 +30,10 @@ class PricingRules:
     """The settings that prices depend on. Durations are in seconds."""
 
     slot_seconds: float = 300.0
-    multipliers: tuple[float, ...] = (0.8, 0.9, 1.0, 1.1, 1.25)
-    half_life_seconds: float = 86_400.0
+    multipliers: tuple[float, ...] = (0.7, 0.85, 1.0, 1.15, 1.3, 1.45, 1.6)
+    half_life_seconds: float = 14 * 86_400.0
+    max_step: float = 0.45
+    """How far a price may lie from its hour's anchor, as a share of the list price; see `ibook.pricing_guards`."""
     max_age_seconds: float = 3600.0
     seed: int = 0
 
@@ -40,8 +42,8 @@ class PricingRules:
         """The rules that the settings name."""
         return cls(
             slot_seconds=settings.slot_seconds, multipliers=settings.price_multipliers,
-            half_life_seconds=settings.price_half_life_seconds, max_age_seconds=settings.policy_max_age_seconds,
-            seed=settings.seed,
+            half_life_seconds=settings.price_half_life_seconds, max_step=settings.price_max_step,
+            max_age_seconds=settings.policy_max_age_seconds, seed=settings.seed,
         )  # fmt: skip
 
 

@@ -17,6 +17,10 @@ from ibook.settings import Settings
 MAX_UNDONE = 16
 """Undone transactions remembered per quote; a card tester could try thousands at one quote."""
 TILES_PER_HALF_LIFE = 8
+PACE_SECONDS, PACE_BUCKETS = 300, 144
+"""How finely, and for how many stretches of time, the pace of offers is kept: half a day."""
+LARGEST_PARTY = 10
+"""An order for more tickets counts as one for so many: one buyer must not make seats look scarce."""
 HORIZON_HALF_LIVES = 10
 """Tiles so much older than the newest one are dropped: they would weigh less than a thousandth."""
 
@@ -50,6 +54,8 @@ class QuoteLife(Struct, kw_only=True):
     sold_to: str = ""
     """Its one sale: the first transaction that settled."""
     sale_undone: bool = False
+    n_tickets: int = 1
+    """Tickets of that sale."""
     undone: list[str] = field(default_factory=list)
     """Other transactions that were refunded, declined, or refused by our own verdict."""
     lapsed: bool = False
@@ -66,7 +72,7 @@ def note(life: QuoteLife | None, entry: QuoteJournal) -> tuple[QuoteLife, Refusa
         case QuoteIssued() if life.issued is None:
             life.issued = entry
         case QuoteSold() if not life.sold_to:
-            life.sold_to = entry.transaction_id
+            life.sold_to, life.n_tickets = entry.transaction_id, entry.n_tickets
             life.sale_undone = entry.transaction_id in life.undone
         case QuoteSold() if life.sold_to != entry.transaction_id:
             return life, "used"
@@ -107,7 +113,7 @@ def settle(life: QuoteLife, entry: QuoteJournal, *, partition: int, sequence: in
         event_id=issued.event_id, quote_id=issued.quote_id, ticket_type=issued.ticket_type, arm=issued.arm,
         price_minor=issued.price_minor, slot=issued.slot, offered_at=issued.occurred_at,
         offers=offers_delta, sales=sales_delta, revenue_minor=sales_delta * issued.price_minor,
-        source_partition=partition, sequence=sequence,
+        n_tickets=life.n_tickets, source_partition=partition, sequence=sequence,
     )  # fmt: skip
 
 
@@ -152,6 +158,15 @@ class EventSums(Struct, kw_only=True):
     """Journal partition -> sequence of the last reward folded: repeats are skipped."""
     newest: int = 0
     """Start of the newest tile."""
+    pace: dict[int, int] = field(default_factory=dict)
+    """Start of each of the newest PACE_BUCKETS stretches of PACE_SECONDS, in seconds since the epoch -> offers."""
+    latest: int = 0
+    """Start of the newest such stretch ever: what is half a day older is left out."""
+    began: int = 0
+    """When the first offer was made, in seconds since the epoch."""
+    sales: int = 0
+    """Sales ever, and the tickets of each (at most LARGEST_PARTY) together."""
+    tickets: int = 0
 
 
 def fold(sums: EventSums, reward: PriceReward, half_life_seconds: float) -> bool:
@@ -164,11 +179,26 @@ def fold(sums: EventSums, reward: PriceReward, half_life_seconds: float) -> bool
         sums.newest = tile
         _drop_before(sums, _horizon(sums, half_life_seconds))
     if tile >= _horizon(sums, half_life_seconds):
-        tiles = sums.prices.setdefault(reward.ticket_type, {}).setdefault(reward.price_minor, {})
-        offers, sales = tiles.get(tile, (0, 0))
-        tiles[tile] = (offers + reward.offers, sales + reward.sales)
-        _drop_empty(sums)
+        _add(sums, reward.ticket_type, reward.price_minor, tile, reward.offers, reward.sales)
+    _fold_pace(sums, reward)
     return True
+
+
+def _fold_pace(sums: EventSums, reward: PriceReward) -> None:
+    """How fast offers are made, and how many tickets a sale is for."""
+    offered = int(to_us(reward.offered_at) // 1_000_000)
+    sums.began = min(sums.began or offered, offered)
+    sums.sales += reward.sales
+    sums.tickets += reward.sales * min(max(1, reward.n_tickets), LARGEST_PARTY)
+    bucket = offered // PACE_SECONDS * PACE_SECONDS
+    sums.latest = max(sums.latest, bucket)
+    oldest = sums.latest - PACE_BUCKETS * PACE_SECONDS
+    if bucket > oldest:
+        sums.pace[bucket] = sums.pace.get(bucket, 0) + reward.offers
+        if not sums.pace[bucket]:
+            del sums.pace[bucket]
+    for start in [start for start in sums.pace if start <= oldest] if len(sums.pace) > PACE_BUCKETS else []:
+        del sums.pace[start]
 
 
 def _tile_start(reward: PriceReward, half_life_seconds: float) -> int:
@@ -180,21 +210,27 @@ def _horizon(sums: EventSums, half_life_seconds: float) -> int:
     return sums.newest - int(HORIZON_HALF_LIVES * half_life_seconds)
 
 
+def _add(sums: EventSums, ticket_type: str, price_minor: int, tile: int, offers: int, sales: int) -> None:
+    """Count in a cell; what was taken back leaves nothing behind."""
+    prices = sums.prices.setdefault(ticket_type, {})
+    tiles = prices.setdefault(price_minor, {})
+    before = tiles.get(tile, (0, 0))
+    tiles[tile] = (before[0] + offers, before[1] + sales)
+    if tiles[tile] == (0, 0):
+        del tiles[tile]
+        _drop_empty(sums, ticket_type, price_minor)
+
+
 def _drop_before(sums: EventSums, horizon: int) -> None:
-    for prices in sums.prices.values():
-        for tiles in prices.values():
-            for tile in [start for start in tiles if start < horizon]:
-                del tiles[tile]
+    for ticket_type, price_minor in [(name, price) for name, prices in sums.prices.items() for price in prices]:
+        tiles = sums.prices[ticket_type][price_minor]
+        for tile in [start for start in tiles if start < horizon]:
+            del tiles[tile]
+        _drop_empty(sums, ticket_type, price_minor)
 
 
-def _drop_empty(sums: EventSums) -> None:
-    """Leave nothing behind of what was taken back."""
-    sums.prices = {
-        ticket_type: kept
-        for ticket_type, prices in sums.prices.items()
-        if (kept := {price: left for price, tiles in prices.items() if (left := _filled(tiles))})
-    }
-
-
-def _filled(tiles: dict[int, tuple[int, int]]) -> dict[int, tuple[int, int]]:
-    return {start: sums for start, sums in tiles.items() if sums != (0, 0)}
+def _drop_empty(sums: EventSums, ticket_type: str, price_minor: int) -> None:
+    if not sums.prices[ticket_type][price_minor]:
+        del sums.prices[ticket_type][price_minor]
+    if not sums.prices[ticket_type]:
+        del sums.prices[ticket_type]

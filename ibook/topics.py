@@ -69,10 +69,10 @@ EVENT_LISTINGS = Topic(
 )  # fmt: skip
 EVENT_INVENTORY = Topic(
     name="event-inventory", message=m.InventoryChanged, key="event_id", written_by="shop",
-    read_by="features", dead_letters_by="features", compacted=True, from_outside=True,
+    read_by="features, policies, serving", dead_letters_by="features", compacted=True, from_outside=True,
 )  # fmt: skip
 COMPETITOR_PRICES = Topic(
-    name="competitor-prices", message=m.CompetitorPrices, key="event_id", written_by="shop", read_by="nobody yet",
+    name="competitor-prices", message=m.CompetitorPrices, key="event_id", written_by="shop", read_by="policies, serving",
     compacted=True, from_outside=True,
 )  # fmt: skip
 ENTITY_UPDATES = Topic(

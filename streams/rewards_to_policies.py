@@ -20,6 +20,8 @@ from ibook.errors import InvalidMessage
 from ibook.messages import EventListed, PriceReward
 from ibook.partitioning import partition_of
 from ibook.pricing import PricingRules, slot_of, slot_start
+from ibook.pricing_demand import DemandPrior
+from ibook.pricing_forecast import market_of
 from ibook.rewards import EventSums, fold
 from ibook.settings import Settings
 from ibook.topics import EVENT_LISTINGS, PRICE_POLICIES, PRICE_REWARDS
@@ -124,9 +126,15 @@ class Learner:
             await asyncio.sleep(left + 0.001)
 
     async def _publish_policy(self, partition: int, listing: EventListed) -> None:
-        sums = self._sums(partition, listing.event_id).prices
-        last = self._snapshots.policies.get(listing.event_id)
-        policy = await asyncio.to_thread(next_policy, listing, sums, last, now=self._clock.now(), rules=self._rules)
+        sums, now = self._sums(partition, listing.event_id), self._clock.now()
+        last, known = self._snapshots.policies.get(listing.event_id), self._snapshots
+        market = market_of(
+            listing, sums, seats_left=known.seats_left(listing.event_id), rivals=known.rivals(listing.event_id),
+            prior=DemandPrior(), now=now,
+        )  # fmt: skip
+        policy = await asyncio.to_thread(
+            next_policy, listing, sums.prices, last, now=now, rules=self._rules, market=market
+        )
         await publish(self._app, PRICE_POLICIES.name, partition, [Record(policy.event_id.encode(), encode(policy))])
         self._snapshots.take_policy(policy)
         self._up_to_date[listing.event_id] = listing.message_id

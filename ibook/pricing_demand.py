@@ -1,0 +1,142 @@
+"""What offers teach about demand: a curve for all prices of a ticket type, and River's Beta posterior of each price.
+
+Hierarchical: an event's logit curve comes from what its category's and promoter's events were like (`DemandPrior`), and
+P(sale | offer) of each price comes from a Beta around the curve that is worth `LOYALTY` offers. So prices that were
+never shown borrow from those that were, a new event borrows from its peers, and evidence overrules both.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import scipy.special
+from numpy.typing import NDArray
+from river import proba
+
+Floats = NDArray[np.float64]
+TileSums = Mapping[int, tuple[int, int]]
+"""Tile start in seconds since the epoch -> offers, sales."""
+PriceSums = Mapping[int, TileSums]
+"""Price in minor units -> its tiles."""
+
+LOYALTY = 400.0
+"""Offers that the curve is worth beside a price's own."""
+STEEPEST, FLATTEST = -12.0, -0.02
+"""Slopes outside are clipped: dearer tickets never sell better, and no curve is a cliff."""
+RIVAL_REACH = 0.25
+"""How far above a competitor's price everybody who compares is gone."""
+NEWTON_STEPS = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemandPrior:
+    """A Gaussian over curves: log-odds of a sale at list price, slope per 100 % of it, slope per 100 % above a rival's.
+
+    By default that of no experience at all: about one offer in ten sells, unit elasticity (which studies of sports
+    tickets cannot reject: Hakes et al.), and wide.
+    """
+
+    mean: tuple[float, float, float] = (-2.2, -1.8, -0.5)
+    spread: tuple[float, float, float] = (2.0, 1.0, 0.5)
+    """Standard deviations."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """Decayed offers and sales per price, shape ``(n_prices,)`` each; `design` is ``(n_prices, 3)``."""
+
+    prices: Floats
+    design: Floats
+    offers: Floats
+    sales: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurveFit:
+    """The posterior of a curve, as a Gaussian: `mean` of shape ``(3,)``, `covariance` ``(3, 3)``."""
+
+    mean: Floats
+    covariance: Floats
+
+
+def decayed(tiles: TileSums, *, as_of: datetime, half_life_seconds: float) -> tuple[float, float]:
+    """Offers and sales of a price, each tile halved per half-life of age."""
+    now = as_of.timestamp()
+    offers = sales = 0.0
+    for start, (n_offers, n_sales) in sorted(tiles.items()):
+        weight = 0.5 ** (max(0.0, now - start) / half_life_seconds)
+        offers += weight * n_offers
+        sales += weight * n_sales
+    return offers, sales
+
+
+def counts_of(prices: Sequence[int], list_price_minor: int, sums: PriceSums, *, as_of: datetime,
+              half_life_seconds: float, rival_minor: int | None = None) -> Counts:  # fmt: skip
+    """What is known of these prices. Prices no longer drawn are evidence too: they come last."""
+    every = [*prices, *sorted(set(sums) - set(prices))]
+    pairs = [decayed(sums.get(price, {}), as_of=as_of, half_life_seconds=half_life_seconds) for price in every]
+    offers, sales = np.array(pairs, dtype=np.float64).T
+    values = np.array(every, dtype=np.float64)
+    return Counts(
+        prices=values, design=_design(values, list_price_minor, rival_minor),
+        offers=np.maximum(offers, 0.0), sales=np.clip(sales, 0.0, np.maximum(offers, 0.0)),
+    )  # fmt: skip
+
+
+def _design(prices: Floats, list_price_minor: int, rival_minor: int | None) -> Floats:
+    above = np.zeros(len(prices))
+    if rival_minor:
+        above = np.clip(prices / rival_minor - 1.0, 0.0, RIVAL_REACH)
+    return np.column_stack([np.ones(len(prices)), prices / list_price_minor - 1.0, above])
+
+
+def fit(counts: Counts, prior: DemandPrior) -> CurveFit:
+    """The curve's posterior in Laplace's approximation, by Newton's method; Bishop (2006), section 4.5.
+
+    A price's offers are worth less than their number, since they lie around the curve and not on it: n offers around
+    it by `LOYALTY` weigh as n / (1 + (n - 1) / (LOYALTY + 1)) on it, the beta-binomial's design effect.
+    """
+    weights = 1.0 / (1.0 + np.maximum(counts.offers - 1.0, 0.0) / (LOYALTY + 1.0))
+    offers, sales = counts.offers * weights, counts.sales * weights
+    mean, precision = np.array(prior.mean), np.diag(np.array(prior.spread) ** -2.0)
+    theta = mean.copy()
+    information = precision
+    for _ in range(NEWTON_STEPS):
+        chance = _probability(counts.design @ theta)
+        gradient = counts.design.T @ (sales - offers * chance) - precision @ (theta - mean)
+        information = counts.design.T @ (counts.design * (offers * chance * (1.0 - chance))[:, None]) + precision
+        step = np.clip(np.linalg.solve(information, gradient), -2.0, 2.0)
+        theta = theta + step
+        if np.abs(step).max() < 1e-6:
+            break
+    return CurveFit(mean=theta, covariance=np.linalg.inv(information).astype(np.float64))
+
+
+def _probability(log_odds: Floats) -> Floats:
+    return np.clip(scipy.special.expit(log_odds), 1e-6, 1.0 - 1e-6)
+
+
+def sample(counts: Counts, curve: CurveFit, n_prices: int, rng: np.random.Generator, n_draws: int) -> Floats:
+    """P(sale | offer) of the first `n_prices` prices drawn from their joint posterior, shape ``(n_draws, n_prices)``.
+
+    First a curve, then each price's Beta around it, with its own offers and sales.
+    """
+    thetas = rng.multivariate_normal(curve.mean, curve.covariance, size=n_draws, method="cholesky")
+    thetas[:, 1] = np.clip(thetas[:, 1], STEEPEST, FLATTEST)
+    thetas[:, 2] = np.minimum(thetas[:, 2], 0.0)
+    on_curve = _probability(thetas @ counts.design[:n_prices].T)
+    sold, offered = counts.sales[:n_prices], counts.offers[:n_prices]
+    return rng.beta(LOYALTY * on_curve + sold, LOYALTY * (1.0 - on_curve) + offered - sold)
+
+
+def beta_of(draws: Floats) -> proba.Beta:
+    """River's Beta with the mean and variance of draws, shape ``(n_draws,)``: the marginal posterior of one price.
+
+    >>> drawn = beta_of(np.random.default_rng(1).beta(20.0, 60.0, size=20_000))
+    >>> round(drawn.alpha), round(drawn.beta)
+    (20, 60)
+    """
+    average, variance = float(np.mean(draws)), float(np.var(draws))
+    strength = max(average * (1.0 - average) / max(variance, 1e-12) - 1.0, 1e-3)
+    return proba.Beta(average * strength, (1.0 - average) * strength)
