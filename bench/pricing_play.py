@@ -125,17 +125,17 @@ def _outcome(crowd: Crowd, menu: Ints, n: int) -> Played:
 def best_fixed(crowd: Crowd) -> Ints:
     """One price per ticket type, the best for these visitors; known in hindsight only."""
     demand = _demand(crowd, by_day=False)
-    return _dearer_if_short(crowd, demand)[0, crowd.ticket]
+    return np.asarray(_dearer_if_short(crowd, demand)[0, crowd.ticket])
 
 
 def oracle(crowd: Crowd) -> Ints:
     """A price per ticket type and day, by somebody who knows each day's demand and who will come."""
     demand = _demand(crowd, by_day=True)
-    return _dearer_if_short(crowd, demand)[_group(crowd), crowd.ticket]
+    return np.asarray(_dearer_if_short(crowd, demand)[_group(crowd), crowd.ticket])
 
 
 def _group(crowd: Crowd) -> Ints:
-    return crowd.regime * crowd.chances.shape[1] + crowd.day
+    return np.asarray(crowd.regime * crowd.chances.shape[1] + crowd.day)
 
 
 def _demand(crowd: Crowd, *, by_day: bool) -> Floats:
@@ -173,5 +173,3 @@ def _dearer_if_short(crowd: Crowd, demand: Floats) -> Ints:
 def list_price(crowd: Crowd) -> Ints:
     """List price for all."""
     return np.full(crowd.n, AT_LIST)
-
-

@@ -1,7 +1,6 @@
 """The policies that are compared: ours, by the very functions that the workers and serving call, and the usual ones."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 

@@ -15,7 +15,7 @@ from ibook.pricing_demand import DemandPrior
 from ibook.rewards import PACE_BUCKETS, PACE_SECONDS, EventSums
 
 AGES = 2.0
-"""At the present pace a sale goes on for so many times its age. Dear seats that stay empty cost less than cheap ones."""
+"""At the present pace a sale goes on for so many times its age; measured, and flat between 1 and 3."""
 SHORTEST_SECONDS = 2 * PACE_SECONDS
 LONGEST_SECONDS = PACE_BUCKETS * PACE_SECONDS
 """The pace is that of the last quarter of the sale so far, within these bounds."""

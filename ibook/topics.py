@@ -64,16 +64,16 @@ FRAUD_LABELS = Topic(
     read_by="features", dead_letters_by="features", retention_days=400, from_outside=True,
 )  # fmt: skip
 EVENT_LISTINGS = Topic(
-    name="event-listings", message=m.EventListed, key="event_id", written_by="shop", read_by="policies, serving",
-    dead_letters_by="policies", compacted=True, from_outside=True,
+    name="event-listings", message=m.EventListed, key="event_id", written_by="shop",
+    read_by="policies, serving", dead_letters_by="policies", compacted=True, from_outside=True,
 )  # fmt: skip
 EVENT_INVENTORY = Topic(
     name="event-inventory", message=m.InventoryChanged, key="event_id", written_by="shop",
     read_by="features, policies, serving", dead_letters_by="features", compacted=True, from_outside=True,
 )  # fmt: skip
 COMPETITOR_PRICES = Topic(
-    name="competitor-prices", message=m.CompetitorPrices, key="event_id", written_by="shop", read_by="policies, serving",
-    compacted=True, from_outside=True,
+    name="competitor-prices", message=m.CompetitorPrices, key="event_id", written_by="shop",
+    read_by="policies, serving", dead_letters_by="policies", compacted=True, from_outside=True,
 )  # fmt: skip
 ENTITY_UPDATES = Topic(
     name="entity-updates", message=None, key="none, explicit partition of the entity", written_by="features",

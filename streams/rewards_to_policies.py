@@ -24,7 +24,7 @@ from ibook.pricing_demand import DemandPrior
 from ibook.pricing_forecast import market_of
 from ibook.rewards import EventSums, fold
 from ibook.settings import Settings
-from ibook.topics import EVENT_LISTINGS, PRICE_POLICIES, PRICE_REWARDS
+from ibook.topics import BY_NAME, COMPETITOR_PRICES, EVENT_LISTINGS, PRICE_POLICIES, PRICE_REWARDS
 from streams.app import Event, Stream, assigned_partitions, create_app, every, generation, raw_topic
 from streams.batches import acknowledge, each_batch
 from streams.dead_letters import publish_dead_letters
@@ -144,7 +144,8 @@ class Learner:
 def _sort(events: Sequence[Event]) -> tuple[list[tuple[int, PriceReward]], list[tuple[Event, InvalidMessage]]]:
     """The rewards of a batch with their partitions, and what nobody can read.
 
-    Listings are looked at for that alone: they are read elsewhere, by every process, and dead-lettered here, once.
+    Listings and competitors' prices are looked at for that alone: they are read elsewhere, by every process, and
+    dead-lettered here, once.
     """
     rewards: list[tuple[int, PriceReward]] = []
     rejected: list[tuple[Event, InvalidMessage]] = []
@@ -153,8 +154,8 @@ def _sort(events: Sequence[Event]) -> tuple[list[tuple[int, PriceReward]], list[
         try:
             if event.message.topic == PRICE_REWARDS.name:
                 rewards.append((event.message.partition, decode(payload, PriceReward)))
-            elif payload:  # none: the listing was deleted
-                decode(payload, EventListed)
+            elif payload:  # none: it was deleted
+                decode(payload, BY_NAME[event.message.topic].message)
         except InvalidMessage as error:
             rejected.append((event, error))
     return rewards, rejected
@@ -181,7 +182,7 @@ def create(settings: Settings, clock: Clock | None = None) -> faust.App:
     async def _take_over(sender: AppT, **_: object) -> None:
         await learner.take_over(assigned_partitions(app, PRICE_REWARDS.name))
 
-    @app.agent(raw_topic(app, PRICE_REWARDS.name, EVENT_LISTINGS.name), concurrency=1)
+    @app.agent(raw_topic(app, PRICE_REWARDS.name, EVENT_LISTINGS.name, COMPETITOR_PRICES.name), concurrency=1)
     async def rewards_to_policies(stream: Stream) -> None:
         await each_batch(stream, learner.handle)
 

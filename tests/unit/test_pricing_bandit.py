@@ -2,6 +2,7 @@
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from math import exp
 from random import Random
 
@@ -10,21 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibook.bandit import (
-    PROBABILITY_FLOOR,
-    RevenueThompson,
-    arm_probabilities,
-    interval95,
-    mean,
-    next_policy,
-    posterior,
-    prior,
-    with_floor,
-)
+from ibook.bandit import Market, RevenueThompson, interval95, mean, next_policy, posterior, prior
 from ibook.clock import to_us
 from ibook.codec import decode, encode
 from ibook.messages import EventListed, PricePolicy, PriceReward, TicketType
 from ibook.pricing import PricingRules, choose_price, slot_of, slot_start
+from ibook.pricing_guards import PROBABILITY_FLOOR, expected_price, with_floor
 from ibook.rewards import EventSums, fold
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -44,6 +36,7 @@ LISTING = EventListed(
     ticket_types=[STALLS],
 )
 RULES = PricingRules(slot_seconds=300.0, half_life_seconds=86_400.0, seed=3)
+FIVE_ARMS = PricingRules(multipliers=(0.8, 0.9, 1.0, 1.1, 1.25), half_life_seconds=86_400.0, seed=3)
 
 
 @given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=20).filter(lambda shares: sum(shares) > 1e-6))
@@ -69,9 +62,11 @@ def test_posterior_holds_decayed_sums(tiles: dict[int, tuple[int, int]]) -> None
     assert total == pytest.approx(sum(weights[t] * tiles[t][0] for t in tiles))
 
 
-def test_no_arm_starts_ahead() -> None:
-    arms = arm_probabilities(STALLS, {}, as_of=START, rules=RULES, seed=1)
-    assert max(arms.probabilities) < 2 * min(arms.probabilities)
+def test_no_experience_prefers_no_price_by_much() -> None:
+    [arms] = next_policy(LISTING, {}, None, now=START, rules=RULES).upcoming
+    allowed = [each for each in arms.probabilities if each]
+    assert max(allowed) < 0.5
+    assert abs(expected_price(arms) / 5000 - 1.0) < 0.15
 
 
 def test_the_interval_holds_the_mean_and_narrows_with_evidence() -> None:
@@ -132,9 +127,9 @@ def test_the_best_price_is_drawn_more_and_more_against_a_known_demand(
     random, sums, policy, sequence = Random(11), EventSums(), None, 0
     best: list[float] = []
     for step in range(200):
-        policy = next_policy(LISTING, sums.prices, policy, now=START + timedelta(seconds=300 * step), rules=RULES)
-        price = choose_price(policy, "e", STALLS, slot=policy.first_slot, secret=b"s", rules=RULES).price_minor
-        offered_at = slot_start(policy.first_slot, RULES.slot_seconds)
+        policy = next_policy(LISTING, sums.prices, policy, now=START + timedelta(seconds=300 * step), rules=FIVE_ARMS)
+        price = choose_price(policy, "e", STALLS, slot=policy.first_slot, secret=b"s", rules=FIVE_ARMS).price_minor
+        offered_at = slot_start(policy.first_slot, FIVE_ARMS.slot_seconds)
         sale_share = 1.0 / (1.0 + exp(intercept + slope * price))
         for _ in range(40):
             sequence += 1
@@ -142,3 +137,46 @@ def test_the_best_price_is_drawn_more_and_more_against_a_known_demand(
         best.append(policy.upcoming[0].probabilities[best_arm])
     assert best[0] < 0.4
     assert sum(best[-20:]) / 20 > 0.6
+
+
+EVIDENCE = {"stalls": {4250: {to_us(START) // 10**6: (300, 150)}, 5750: {to_us(START) // 10**6: (300, 120)}}}
+
+
+@given(st.lists(st.integers(0, 3000), min_size=2, max_size=4))
+def test_fewer_seats_never_make_prices_lower(seats: list[int]) -> None:
+    means = [
+        expected_price(
+            next_policy(
+                LISTING, EVIDENCE, None, now=START, rules=RULES, market=Market(seats_left=left, offers_ahead=2000.0)
+            ).upcoming[0]
+        )
+        for left in sorted(seats, reverse=True)
+    ]
+    assert all(later >= earlier - 0.5 for earlier, later in pairwise(means))
+
+
+def test_a_competitor_near_the_list_price_holds_prices_back() -> None:
+    def with_rival(price: int) -> float:
+        market = Market(rivals={"stalls": price})
+        return expected_price(next_policy(LISTING, EVIDENCE, None, now=START, rules=RULES, market=market).upcoming[0])
+
+    assert with_rival(5800) < with_rival(9000) - 50
+
+
+def test_the_sentence_for_staff_names_price_evidence_and_seats() -> None:
+    market = Market(seats_left=70, offers_ahead=1000.0, tickets_per_sale=2.0)
+    [arms] = next_policy(LISTING, EVIDENCE, None, now=START, rules=RULES, market=market).upcoming
+    assert arms.why.startswith("On average ")
+    assert "above list, learned from 599 recent offers; 70 seats are left" in arms.why
+
+
+def test_prices_move_by_one_step_an_hour_at_most() -> None:
+    scarce, policy = Market(seats_left=1, offers_ahead=10_000.0), None
+    means = []
+    for minutes in range(0, 300, 5):
+        policy = next_policy(LISTING, {}, policy, now=START + timedelta(minutes=minutes), rules=RULES, market=scarce)
+        [arms] = policy.upcoming
+        drawn = [price for price, each in zip(arms.prices_minor, arms.probabilities, strict=True) if each]
+        assert all(abs(price - arms.anchor_minor) <= RULES.max_step * 5000 + 0.5 for price in drawn)
+        means.append((arms.anchor_hour, expected_price(arms)))
+    assert means[0][1] < 1.45 * 5000 < means[-1][1]
