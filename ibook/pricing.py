@@ -30,9 +30,9 @@ class PricingRules:
     """The settings that prices depend on. Durations are in seconds."""
 
     slot_seconds: float = 300.0
-    multipliers: tuple[float, ...] = (0.7, 0.85, 1.0, 1.15, 1.3, 1.45, 1.6)
-    half_life_seconds: float = 14 * 86_400.0
-    max_step: float = 0.45
+    multipliers: tuple[float, ...] = (0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.4, 1.6)
+    half_life_seconds: float = 30 * 86_400.0
+    max_step: float = 0.3
     """How far a price may lie from its hour's anchor, as a share of the list price; see `ibook.pricing_guards`."""
     max_age_seconds: float = 3600.0
     seed: int = 0

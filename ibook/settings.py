@@ -68,12 +68,12 @@ class Settings(BaseSettings):
     policy_max_age_seconds: float = Field(default=3600.0, gt=0)
     """Older policies give way to prices by rule; unchanged ones are published again four times as often."""
     price_multipliers: tuple[Annotated[float, Field(gt=0, le=10)], ...] = Field(
-        default=(0.7, 0.85, 1.0, 1.15, 1.3, 1.45, 1.6), min_length=1, max_length=10
+        default=(0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.4, 1.6), min_length=1, max_length=10
     )
     """The arms, as multiples of the list price, as a JSON list: the range that a shop publishes."""
-    price_max_step: float = Field(default=0.45, gt=0, le=10)
+    price_max_step: float = Field(default=0.3, gt=0, le=10)
     """How far prices may lie from those of the hour before, on average, as a share of the list price."""
-    price_half_life_seconds: float = Field(default=14 * 86_400.0, gt=0)
+    price_half_life_seconds: float = Field(default=30 * 86_400.0, gt=0)
     """Age in event time at which an offer counts half."""
     quote_memory_seconds: float = Field(default=6 * 3600.0, gt=0)
     """How long after its expiry an unsold quote is remembered, for settlements read late."""
