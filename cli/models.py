@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.settings import DataDir, settings_of_running
+from cli.settings import DataDir, person, settings_of_running
 from ibook.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def release(
     log = read_log(settings)
     if share is not None:
         _check_challenger(log, metadata.version)
-    message = release_of(metadata, by=by or _user(), why=why, guarded=guard, challenger_share=share)
+    message = release_of(metadata, by=by or person(), why=why, guarded=guard, challenger_share=share)
     _say(settings, [message], "champion" if share is None else "challenger", metadata.version, log)
 
 
@@ -66,12 +66,12 @@ def rollback(
     settings = settings_of_running(data_dir)
     if to:
         metadata = ModelStore(settings.data_dir / "models", settings.model_name).metadata(to)
-        _say(settings, [release_of(metadata, by=by or _user(), why=why, guarded=False)], "champion", to)
+        _say(settings, [release_of(metadata, by=by or person(), why=why, guarded=False)], "champion", to)
         return
     with Reports(settings) as reports:
         deciding = [report.champion for report in reports.load().values()]
     log = read_log(settings)
-    messages, target = rolling_back(log, max(deciding, key=deciding.count, default=""), by=by or _user(), why=why)
+    messages, target = rolling_back(log, max(deciding, key=deciding.count, default=""), by=by or person(), why=why)
     _say(settings, messages, "champion", target.version, log)
 
 
@@ -91,7 +91,7 @@ def withdraw(
     challenger = standing(message for _, message in log).challenger
     if challenger is None:
         raise ConfigurationError("There is no challenger to withdraw.")
-    _say(settings, [taking_back(challenger, by or _user(), why, SystemClock().now())], "challenger", "", log)
+    _say(settings, [taking_back(challenger, by or person(), why, SystemClock().now())], "challenger", "", log)
 
 
 @app.command(name="list")
@@ -131,15 +131,6 @@ def timeline(
         print(msgspec.json.encode(spans).decode())
     else:
         print_timeline(spans)
-
-
-def _user() -> str:
-    import getpass
-
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        return "unknown"
 
 
 def _proved(store: "ModelStore", given: str) -> "ModelMetadata":

@@ -1,6 +1,5 @@
 """`ibook policies`: verdict policies checked, released, listed and rolled back."""
 
-import getpass
 import sys
 from collections.abc import Iterable
 from datetime import timedelta
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.settings import DataDir, settings_of_running
+from cli.settings import DataDir, person, settings_of_running
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -47,7 +46,7 @@ def release(file: File, why: Why = "released by hand", data_dir: DataDir = None)
 
     _describe(load_policy(file))
     text = file.read_text(encoding="utf-8")
-    message = publish(settings_of_running(data_dir), text, str(file), released_by=getpass.getuser(), why=why)
+    message = publish(settings_of_running(data_dir), text, str(file), released_by=person(), why=why)
     print(f"policy {message.version} decides from now on")
 
 
@@ -78,14 +77,17 @@ def show(version: Version = None, data_dir: DataDir = None) -> None:
 
 @app.command()
 def rollback(version: Version = None, why: Why = "rolled back", data_dir: DataDir = None) -> None:
-    """Let a policy decide again that decided before: it is released once more, so the timeline shows it."""
+    """Let a policy decide again that decided before: it is released once more, so the timeline shows it.
+
+    A second rollback returns to where the first one came from; name a version to go further back.
+    """
     from ibook.edges.policy_log import read_releases
     from ibook.edges.policy_log import release as publish
     from ibook.policy_releases import text_to_go_back_to
 
     settings = settings_of_running(data_dir)
     text = text_to_go_back_to(read_releases(settings), version)
-    message = publish(settings, text, "of that version", released_by=getpass.getuser(), why=why)
+    message = publish(settings, text, "of that version", released_by=person(), why=why)
     print(f"policy {message.version} decides from now on")
 
 

@@ -1,13 +1,12 @@
 """`ibook pricing`: what prices follow, and how people take them over: freeze, roll back, let them learn again."""
 
-import getpass
 import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.settings import DataDir, settings_of_running
+from cli.settings import DataDir, person, settings_of_running
 from ibook.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ def freeze(event: Event = "", why: Why = "", minutes: Minutes = None, data_dir: 
     settings, now = settings_of_running(data_dir), datetime.now(UTC)
     check_listed(read_prices(settings), event)
     until = _until(now, minutes)
-    publish_controls(settings, [control(event, now=now, by=_user(), why=why, frozen=True, until=until)])
+    publish_controls(settings, [control(event, now=now, by=person(), why=why, frozen=True, until=until)])
     print(f"Prices of {_named(event)} are frozen at list price{_ending(until)}.")
 
 
@@ -45,7 +44,7 @@ def unfreeze(event: Event = "", why: Why = "", data_dir: DataDir = None) -> None
     settings, now = settings_of_running(data_dir), datetime.now(UTC)
     known = read_prices(settings).known.controls
     ended = [key for key, each in known.items() if is_active(each, now) and event in (ALL_EVENTS, key)]
-    publish_controls(settings, [control(key, now=now, by=_user(), why=why) for key in ended])
+    publish_controls(settings, [control(key, now=now, by=person(), why=why) for key in ended])
     print(f"Prices of {_named(event)} are learned again." if ended else f"Nothing was ordered of {_named(event)}.")
     if event and ALL_EVENTS in known and is_active(known[ALL_EVENTS], now):
         print("They still follow what is ordered of all events.")
@@ -74,7 +73,7 @@ def rollback(
     check_listed(state, event)
     policies = _earlier(state, event, to, ago, now)
     until = _until(now, minutes)
-    controls = [control(each.event_id, now=now, by=_user(), why=why, policy=each, until=until) for each in policies]
+    controls = [control(each.event_id, now=now, by=person(), why=why, policy=each, until=until) for each in policies]
     publish_controls(settings, controls)
     for policy in policies:
         print(f"{policy.event_id} follows policy {policy.version} of {policy.occurred_at:%Y-%m-%d %H:%M:%S}"
@@ -148,7 +147,3 @@ def _ending(until: datetime | None) -> str:
 
 def _named(event: str) -> str:
     return event or "all events"
-
-
-def _user() -> str:
-    return getpass.getuser()

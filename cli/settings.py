@@ -1,5 +1,6 @@
-"""The settings of a command: the environment, the command line, and the platform that runs here."""
+"""The settings of a command: the environment, the command line, the platform that runs here, and who asks."""
 
+import getpass
 from pathlib import Path
 from typing import Annotated
 
@@ -24,3 +25,11 @@ def settings_of_running(data_dir: Path | None = None) -> Settings:
     from ibook.edges.running_platform import pointed_at_running
 
     return pointed_at_running(settings_for(data_dir))
+
+
+def person() -> str:
+    """Who runs the command, for timelines; `unknown` for a container's user without a name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
