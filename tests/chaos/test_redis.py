@@ -57,11 +57,11 @@ def postures(night: Scenario) -> Counter[str]:
 
 
 def assert_left_and_came_back(night: Scenario) -> None:
-    """Some verdicts were given without features, and the last ones with them, in the middle of the traffic."""
+    """Some verdicts were given without features, and the last ones, still under load, with them."""
     given = [codec.decode(each.value, FraudVerdict) for each in night.logs[FRAUD_VERDICTS.name]]
     given.sort(key=lambda verdict: verdict.occurred_at)
     assert "no_features" in {verdict.posture for verdict in given}
-    assert given[-1].posture in ("normal", "rules_only"), postures(night)
+    assert "no_features" not in {verdict.posture for verdict in given[-50:]}, postures(night)
 
 
 @pytest.mark.chaos(scenario="Redis killed")

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from confluent_kafka import Producer
 
 from ibook.edges.kafka import Outgoing, producer, publish
 from ibook.edges.kafka_admin import apply_topics
@@ -25,18 +26,23 @@ TOPICS = (
     *(Topic(name=name, message=None, key="", written_by="tests", read_by="tests") for name in (INPUT, HANDLED)),
     changelog(NAME, "counts"),
 )
-KEYS, BLOCK, MOVES = 500, 200, 3
+KEYS, BACKLOG, BLOCK, MOVES = 500, 3_000, 10, 3
+DRAINED_SECONDS = 150.0
 
 
 @contextmanager
 def flowing(settings: Settings) -> Iterator[None]:
-    """Messages without a pause while the context lasts."""
+    """A backlog, so that much has been fetched when partitions move, and more all the time."""
     stop = threading.Event()
+
+    def _publish(client: Producer, count: int) -> None:
+        publish(client, [Outgoing(topic=INPUT, value=b"", key=str(key % KEYS).encode()) for key in range(count)])
 
     def _run() -> None:
         client = producer(settings)
-        while not stop.wait(0.05):
-            publish(client, [Outgoing(topic=INPUT, value=b"", key=str(key % KEYS).encode()) for key in range(BLOCK)])
+        _publish(client, BACKLOG)
+        while not stop.wait(0.1):
+            _publish(client, BLOCK)
 
     thread = threading.Thread(target=_run)
     thread.start()
@@ -66,7 +72,7 @@ def move_partitions(settings: Settings, *, guarded: bool) -> tuple[int, int]:
                 second.stop()
                 grows(settings)
         sent = {(partition, offset) for partition, offset, _, _ in read_all(settings, INPUT)}
-        wait_until(lambda: sent <= handled(settings).keys() or is_still(settings), 60, "the end")
+        wait_until(lambda: sent <= handled(settings).keys() or is_still(settings), DRAINED_SECONDS, "the end")
     finally:
         for each in (first, second):
             if each.alive():
@@ -83,7 +89,7 @@ def handled(settings: Settings) -> Counter[tuple[int, int]]:
 
 def grows(settings: Settings) -> None:
     before = handled(settings).total()
-    wait_until(lambda: handled(settings).total() > before + 3 * BLOCK, 60, "messages to be handled")
+    wait_until(lambda: handled(settings).total() > before + 10 * BLOCK, 60, "messages to be handled")
 
 
 def is_still(settings: Settings) -> bool:
