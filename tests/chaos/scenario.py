@@ -22,6 +22,9 @@ from tests.chaos.traffic import Mix, Traffic
 from tests.workers import wait_until
 
 RATE = 120.0
+"""Messages per second."""
+PURCHASES_AMONG = 0.6
+"""At least this share of them is due a verdict, whatever the mix."""
 USUAL = Mix()
 CALM_SECONDS = 120.0
 """Longest until nothing lags after the last fault."""
@@ -35,11 +38,10 @@ READS = {
 class Scenario:
     """What a test has in hand while traffic flows."""
 
-    def __init__(self, platform: ChaosPlatform, run: str, seed: str, traffic: Traffic, began: Ends) -> None:
+    def __init__(self, platform: ChaosPlatform, seed: str, traffic: Traffic, began: Ends) -> None:
         self.platform = platform
         self.settings = platform.settings
-        self.run = run
-        self.rng = Random(f"{seed}/{run}/faults")
+        self.rng = Random(f"{seed}/{traffic.run}/faults")
         self.traffic = traffic
         self.began = began
         self.logs: Logs = {}
@@ -59,7 +61,7 @@ class Scenario:
         before = -1
         while before < 0:
             before = self.answered()
-        more = int(seconds * RATE * 0.8)
+        more = int(seconds * self.traffic.rate * PURCHASES_AMONG)
         wait_until(lambda: self.answered() >= before + more, patience, f"{more} more verdicts")
 
     def close(self) -> None:
@@ -88,7 +90,7 @@ def scenario(
     client.close()
     with Commits(settings) as commits:
         with Traffic(settings, run, seed=f"{seed}/{run}", rate=rate, mix=mix) as traffic:
-            night = Scenario(platform, run, seed, traffic, began)
+            night = Scenario(platform, seed, traffic, began)
             try:
                 yield night
             finally:

@@ -49,7 +49,8 @@ class Traffic:
         self.delivered: set[str] = set()
         """Transactions that the broker has said it has."""
         self.failed = 0
-        self._rate = rate
+        self.run = run
+        self.rate = rate
         self._messages = messages(run, Random(seed), mix)
         self._client = producer(
             settings, {"delivery.timeout.ms": DELIVERED_WITHIN_MS, "message.max.bytes": 2_000_000, "log_level": 0}
@@ -73,7 +74,7 @@ class Traffic:
 
     def _run(self) -> None:
         began, sent = time.monotonic(), 0
-        while not self._stop.wait(max(0.0, began + sent / self._rate - time.monotonic())):
+        while not self._stop.wait(max(0.0, began + sent / self.rate - time.monotonic())):
             self._send(next(self._messages))
             sent += 1
 
