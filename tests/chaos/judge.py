@@ -75,7 +75,9 @@ class Findings:
     letters_missing: list[Place] = field(default_factory=list)
     letters_beyond: list[Place] = field(default_factory=list)
     ungiven: list[str] = field(default_factory=list)
-    """Transactions of which the shop's reader was not given the first verdict, once."""
+    """Transactions of which the shop's reader was given no verdict."""
+    misgiven: list[str] = field(default_factory=list)
+    """Those of which it was given another than the first. The first again is allowed: it may not have been committed."""
     overtaken: list[Place] = field(default_factory=list)
     """Purchases that a committed offset had passed before they were answered."""
 
@@ -88,7 +90,8 @@ class Findings:
             "verdicts have no evidence": self.unexplained,
             "unreadable messages have no dead letter": self.letters_missing,
             "dead letters are of messages that can be read": self.letters_beyond,
-            "transactions were not given to the shop once, with their first verdict": self.ungiven,
+            "transactions were not given to the shop": self.ungiven,
+            "transactions were given to the shop with another verdict than their first": self.misgiven,
             "purchases were committed before they were answered": self.overtaken,
         }
         return [f"{len(which)} {what}: {list(which)[:3]}" for what, which in found.items() if which]
@@ -120,7 +123,8 @@ def judge(
         dead_letters=len(letters),
         letters_missing=sorted(expected.letters - letters.keys()),
         letters_beyond=sorted(letters.keys() - expected.letters),
-        ungiven=[] if given_to_shop is None else _ungiven(given, given_to_shop),
+        ungiven=[] if given_to_shop is None else sorted(given.keys() - given_to_shop.keys()),
+        misgiven=[] if given_to_shop is None else _misgiven(given, given_to_shop),
         overtaken=_overtaken(expected, where, letters, samples),
     )
 
@@ -200,8 +204,8 @@ def _conflicting(given: Mapping[str, Sequence[_Given]], expected: Expected, *, f
     return sorted(transaction for transaction, each in given.items() if differs(transaction, each))
 
 
-def _ungiven(given: Mapping[str, Sequence[_Given]], to_shop: Mapping[str, Sequence[str]]) -> list[str]:
-    return sorted(name for name, each in given.items() if list(to_shop.get(name, ())) != [each[0].action])
+def _misgiven(given: Mapping[str, Sequence[_Given]], to_shop: Mapping[str, Sequence[str]]) -> list[str]:
+    return sorted(name for name, each in given.items() if set(to_shop.get(name, ())) - {each[0].action})
 
 
 def _unexplained(logs: Logs, explained: set[str]) -> list[str]:

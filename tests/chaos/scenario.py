@@ -28,7 +28,8 @@ PURCHASES_AMONG = 0.6
 USUAL = Mix()
 CALM_SECONDS = 120.0
 """Longest until nothing lags after the last fault."""
-SHOP_SECONDS = 20.0
+SHOP_SECONDS = 90.0
+"""Longest until the shop has read its last verdict: its client, too, finds the broker again."""
 READS = {
     "purchases-to-verdicts": (TICKET_PURCHASES.name,),
     "activity-to-entities": tuple(topic.name for topic in FEATURE_SOURCES),
@@ -102,6 +103,8 @@ def scenario(
     _fill(row, findings, len(vanished))
     assert len(commits.samples) > 5, "the commits were not watched"
     faults += [*findings.faults(), *_parity(settings, row)]
+    faults += [f"the shop's reader ended: {failure}" for failure in platform.shop.failures]
+    platform.shop.failures.clear()
     if vanished:
         faults.append(f"{len(vanished)} delivered purchases are not on the topic: {vanished[:3]}")
     assert not faults, "\n".join(faults)

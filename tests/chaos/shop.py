@@ -15,7 +15,9 @@ class Shop:
 
     def __init__(self, settings: Settings) -> None:
         self.given: defaultdict[str, list[str]] = defaultdict(list)
-        """Actions by transaction: one of each, or the helper has failed."""
+        """Actions by transaction: all the same, or the helper has failed."""
+        self.failures: list[str] = []
+        """What ended the helper beside a broker that is away."""
         self._settings = settings
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="shop", daemon=True)
@@ -34,6 +36,9 @@ class Shop:
                 self._read()
             except BrokerUnavailable:
                 self._stop.wait(1.0)  # begin again, as the helper says
+            except Exception as error:  # whatever it is, the scenarios that follow need a reader, too
+                self.failures.append(repr(error))
+                self._stop.wait(1.0)
 
     def _read(self) -> None:
         with FirstVerdicts(self._settings.kafka_bootstrap, GROUP) as verdicts:
