@@ -77,7 +77,7 @@ class Findings:
     ungiven: list[str] = field(default_factory=list)
     """Transactions of which the shop's reader was given no verdict."""
     misgiven: list[str] = field(default_factory=list)
-    """Those of which it was given another than the first. The first again is allowed: it may not have been committed."""
+    """Those of which it was given another than the first; the first may come again, when it could not be committed."""
     overtaken: list[Place] = field(default_factory=list)
     """Purchases that a committed offset had passed before they were answered."""
 
