@@ -59,9 +59,8 @@ class Scenario:
 
     def let_flow(self, seconds: float, patience: float = 90.0) -> None:
         """Wait for as many more verdicts as that many seconds of traffic ask for."""
-        before = -1
-        while before < 0:
-            before = self.answered()
+        wait_until(lambda: self.answered() >= 0, patience, "the broker to answer")
+        before = self.answered()
         more = int(seconds * self.traffic.rate * PURCHASES_AMONG)
         wait_until(lambda: self.answered() >= before + more, patience, f"{more} more verdicts")
 

@@ -18,7 +18,7 @@ from tests.chaos.report import Row
 from tests.chaos.scenario import Scenario, scenario
 from tests.chaos.traffic import Mix
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ from tests.feature_log import (
 )
 from tests.workers import WorkerProcess, log_of, wait_until
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 chaos = pytest.mark.chaos
 
 _seeds = count(1)

@@ -26,7 +26,7 @@ from tests.workers import wait_until
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.chaos(scenario="Kafka killed three times, all workers"),
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(600),
 ]
 
 RATE = 50.0

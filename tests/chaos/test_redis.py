@@ -21,7 +21,7 @@ from tests.chaos.report import Row
 from tests.chaos.scenario import Scenario, scenario
 from tests.workers import wait_until
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
 AWAY_SECONDS = 6.0
 

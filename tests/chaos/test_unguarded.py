@@ -23,7 +23,7 @@ from tests.chaos.unguarded import HANDLED, INPUT, NAME, TABLE
 from tests.traffic import read_all
 from tests.workers import WorkerProcess, wait_until
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 TOPICS = (
     *(Topic(name=name, message=None, key="", written_by="tests", read_by="tests") for name in (INPUT, HANDLED)),

@@ -20,7 +20,7 @@ from tests.chaos.scenario import scenario
 from tests.chaos.traffic import Mix
 from tests.workers import WorkerProcess, wait_until
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
 SESSION_SECONDS = 6.0
 
