@@ -59,8 +59,9 @@ def ibook(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[st
 
 
 def decided(settings: Settings) -> tuple[str, str, list[str]]:
-    """What a purchase of the account gets now: action, policy version, rules."""
-    asked = purchase(f"policy-{next(numbers)}", key="blocked")
+    """What a purchase of the account gets now: action, policy version, rules. Each has a card and a device of its own."""
+    number = next(numbers)
+    asked = purchase(f"policy-{number}", key="blocked", card_id=f"card-{number}", device_id=f"device-{number}")
     publish(settings, [asked])
     wait_until(lambda: not missing([asked], verdicts(settings)), 60, "a verdict")
     evidence = [decode(value, VerdictEvidence) for *_, value in read_all(settings, "fraud-evidence")]
