@@ -88,7 +88,7 @@ def measure(settings: Settings, *, rate: float, seconds: float, rows: Sequence[i
             bodies = Path(name) / f"bodies-{n_rows}"
             answer = _write_bodies(platform, bodies, n_rows, seed)
             _measure_one(figures, f"scores_{n_rows}", platform.serving_url, bodies, n_rows, rate, seconds, platform)
-            with _bare_route(answer, Path(name)) as url:
+            with bare_route(answer, Path(name)) as url:
                 _measure_one(figures, f"bare_{n_rows}", url, bodies, n_rows, rate, seconds, platform)
     return figures
 
@@ -121,7 +121,7 @@ def _state(url: str) -> str:
 def _write_bodies(platform: Platform, path: Path, n_rows: int, seed: int) -> Path:
     """Bodies, one a line, and beside them the answer to the first."""
     source = purchases(f"asked-{n_rows}", seed + 1)
-    bodies = [_body(list(islice(source, n_rows))) for _ in range(BODIES)]
+    bodies = [body_of(list(islice(source, n_rows))) for _ in range(BODIES)]
     path.write_bytes(b"\n".join(bodies))
     request = urllib.request.Request(platform.serving_url + PATH, bodies[0], {"content-type": "application/json"})
     answer = path.with_suffix(".answer")
@@ -130,12 +130,14 @@ def _write_bodies(platform: Platform, path: Path, n_rows: int, seed: int) -> Pat
     return answer
 
 
-def _body(rows: Sequence[PurchaseRequested]) -> bytes:
+def body_of(rows: Sequence[PurchaseRequested]) -> bytes:
+    """A request for scores, on one line."""
     return b'{"deadline_ms":%d,"purchases":[%s]}' % (DEADLINE_MS, b",".join(map(codec.encode, rows)))
 
 
 @contextmanager
-def _bare_route(answer: Path, folder: Path) -> Iterator[str]:
+def bare_route(answer: Path, folder: Path) -> Iterator[str]:
+    """Where the floor listens while it runs; it answers with the bytes of a file. Raises ConfigurationError."""
     port = free_port()
     argv = [sys.executable, "-m", "bench", "bare-route", str(port), str(answer)]
     child = start("bare-route", argv, log=folder / "bare.log", env=dict(environ))
