@@ -59,7 +59,7 @@ def ibook(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[st
 
 
 def decided(settings: Settings) -> tuple[str, str, list[str]]:
-    """What a purchase of the account gets now: action, policy version, rules. Each has a card and a device of its own."""
+    """What a purchase of the account with another card gets now: action, policy version, rules."""
     number = next(numbers)
     asked = purchase(f"policy-{number}", key="blocked", card_id=f"card-{number}", device_id=f"device-{number}")
     publish(settings, [asked])
