@@ -26,6 +26,7 @@ SCOPES: tuple[tuple[str, re.Pattern[str], api_keys.Scope], ...] = (
     ("POST", re.compile(r"/v1/quotes"), "quote:write"),
     ("POST", re.compile(r"/v1/fraud/scores"), "score:write"),
     ("GET", re.compile(r"/metrics"), "price:read"),
+    ("GET", re.compile(r"/|/prices(/.*)?", re.DOTALL), "price:read"),
 )
 LOOK_SECONDS = 1.0
 """How often it is looked whether the keys file has changed."""

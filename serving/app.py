@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from ibook.clock import Clock, SystemClock
 from ibook.edges.price_snapshots import SnapshotReader, Snapshots
 from ibook.settings import Settings
-from serving import health, quotes, scores
+from serving import health, page, quotes, scores
 from serving.access import Access, KeysFile
 from serving.description import describe
 from serving.docs import add_docs
@@ -16,6 +16,7 @@ from serving.journal import Journal, KafkaJournal
 from serving.limits import BodyLimit
 from serving.problems import add_problems
 from serving.quotes import PriceDesk
+from serving.sales import Sales
 from serving.score_desk import ScoreDesk
 from serving.score_parts import ScoreParts
 
@@ -27,6 +28,7 @@ def create_app(
     snapshots: Snapshots | None = None,
     journal: Journal | None = None,
     score_desk: ScoreDesk | None = None,
+    sales: Sales | None = None,
 ) -> FastAPI:
     """The API. What is not given is connected to Kafka while the app lives; nothing is opened before.
 
@@ -43,6 +45,8 @@ def create_app(
                 journal=journal if journal is not None else _open_journal(settings, clock, stack),
                 clock=clock,
             )
+            app.state.sales = sales or Sales(settings)
+            stack.callback(app.state.sales.stop)
             app.state.scores = await stack.enter_async_context(ScoreParts(settings, clock, score_desk))
             yield
 
@@ -51,6 +55,7 @@ def create_app(
     app.include_router(quotes.router)
     if settings.scores != "off":
         app.include_router(scores.router)
+    app.include_router(page.router)
     app.include_router(health.router)
     add_docs(app)
     _protect(app, settings)

@@ -1,6 +1,7 @@
 """`POST /v1/quotes` and `GET /v1/events/{event_id}/price`: the slot's price, from memory."""
 
 import secrets
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from fastapi import APIRouter, HTTPException, Path, Query, Request
 from ibook import metrics, pricing
 from ibook.clock import Clock
 from ibook.edges.price_snapshots import Snapshots
-from ibook.messages import EventListed, QuoteIssued, TicketType
+from ibook.messages import EventListed, PricePolicy, QuoteIssued, TicketType
 from ibook.price_controls import control_in_force, frozen_price, in_effect, price_by_rule, too_old
 from ibook.pricing import PriceChoice, PricingRules
 from ibook.quotes import Quote, QuoteKeys, quote_keys, tag
@@ -68,6 +69,7 @@ class PriceDesk:
     remembered: Remembered = field(default_factory=Remembered)
     _by_rule: dict[tuple[str, str], tuple[int, PriceChoice]] = field(default_factory=dict)
     """Event and ticket type -> the last slot that was priced by rule, and its price."""
+    _steady: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self.rules = PricingRules.of(self.settings)
@@ -78,7 +80,7 @@ class PriceDesk:
         """The current slot's prices of an event. Raises HTTPException 404 or 503."""
         listing, tickets = self._find(event_id, ticket_type)
         slot = pricing.slot_of(self.clock.now(), self.rules.slot_seconds)
-        choices = [(ticket, self._choose(listing, ticket, slot)) for ticket in tickets]
+        choices = [(ticket, self.choose(listing, ticket, slot)) for ticket in tickets]
         return EventPrices(
             event_id=event_id,
             currency=listing.currency,
@@ -101,7 +103,7 @@ class PriceDesk:
             return given
         listing, [ticket] = self._find(request.event_id, request.ticket_type)
         slot = pricing.slot_of(now, self.rules.slot_seconds)
-        choice = self._choose(listing, ticket, slot)
+        choice = self.choose(listing, ticket, slot)
         issued = self._issue(request, listing, choice, slot, now)
         if not self.journal.record(issued):
             # Nobody will learn from this offer, so it must not be part of the experiment.
@@ -136,19 +138,28 @@ class PriceDesk:
             raise HTTPException(404, f"Event {event_id!r} has no ticket type {ticket_type!r}.")
         return listing, found[:1]
 
-    def _choose(self, listing: EventListed, ticket: TicketType, slot: int) -> PriceChoice:
-        known, event_id = self.snapshots, listing.event_id
+    def policy(self, event_id: str, slot: int) -> PricePolicy | None:
+        """The policy that decides an event's prices in a slot, learned or gone back to."""
+        known = self.snapshots
         control = control_in_force(known.controls, event_id, self.clock.now())
+        return in_effect(known.policies.get(event_id), control, slot, self.rules)
+
+    def choose(self, listing: EventListed, ticket: TicketType, slot: int) -> PriceChoice:
+        """The slot's price of a ticket type: by order, by rule, by policy, or the list price. Any thread may call."""
+        event_id = listing.event_id
+        control = control_in_force(self.snapshots.controls, event_id, self.clock.now())
         if control is not None and control.frozen:
             return frozen_price(ticket)
-        begun, by_rule = self._by_rule.get((event_id, ticket.name), (None, None))
-        if by_rule is not None and begun == slot:
-            return by_rule  # seats sell and policies come in the middle of a slot; its price stays
-        policy = in_effect(known.policies.get(event_id), control, slot, self.rules)
-        if too_old(policy, slot, self.rules):
-            choice = price_by_rule(listing, ticket, known.seats_left(event_id), slot, self.rules)
-            self._by_rule[event_id, ticket.name] = slot, choice
-            return choice
+        policy = self.policy(event_id, slot)
+        with self._steady:
+            begun, by_rule = self._by_rule.get((event_id, ticket.name), (None, None))
+            if by_rule is not None and begun == slot:
+                return by_rule  # seats sell and policies come in the middle of a slot; its price stays
+            if too_old(policy, slot, self.rules):
+                seats_left = self.snapshots.seats_left(event_id)
+                choice = price_by_rule(listing, ticket, seats_left, slot, self.rules)
+                self._by_rule[event_id, ticket.name] = slot, choice
+                return choice
         return pricing.choose_price(policy, event_id, ticket, slot=slot, secret=self._secret, rules=self.rules)
 
     def _issue(

@@ -15,6 +15,8 @@ ANSWER_SECONDS = 5.0
 DELIVERY_SECONDS = 30.0
 """Longest a produced message waits for its acknowledgement before its delivery fails."""
 NO_LEADER_YET = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+_TAIL = -2000
+"""librdkafka's logical offset of a partition's end; so many less are so many messages before it."""
 NEW_PARTITIONS_SECONDS = 30.0
 """How often a broadcast reader looks for partitions that were added."""
 
@@ -131,7 +133,9 @@ class BroadcastReader:
     First `load()`, then `poll_new()` for ever. One thread at a time. Also a context manager.
     """
 
-    def __init__(self, settings: Settings, *topics: str) -> None:
+    def __init__(self, settings: Settings, *topics: str, tail: int | None = None) -> None:
+        """With `tail`, the last so many messages of each partition and what follows, not all from the beginning."""
+        self._begin = OFFSET_BEGINNING if tail is None else _TAIL - tail
         self._bootstrap = settings.kafka_bootstrap
         self._topics = topics
         self._looked_at = 0.0
@@ -209,9 +213,7 @@ class BroadcastReader:
         wait = ANSWER_SECONDS if timeout_seconds is None else timeout_seconds
         new = [one for name in self._topics for one in self._partitions(name, wait) if one not in known]
         if new:
-            self._consumer.incremental_assign(
-                [TopicPartition(topic, number, OFFSET_BEGINNING) for topic, number in new]
-            )
+            self._consumer.incremental_assign([TopicPartition(topic, number, self._begin) for topic, number in new])
         self._looked_at = time.monotonic()
         return new
 

@@ -15,6 +15,7 @@ from ibook.pricing import slot_of, slot_start
 from ibook.quotes import quote_keys
 from ibook.settings import Settings
 from serving.app import create_app
+from serving.sales import Sales
 from serving.score_desk import ScoreDesk
 
 NOW = datetime(2026, 3, 1, 12, 2, tzinfo=UTC)
@@ -64,7 +65,9 @@ class MemoryJournal:
 class Api:
     """One replica."""
 
-    def __init__(self, settings: Settings = SETTINGS, score_desk: ScoreDesk | None = None) -> None:
+    def __init__(
+        self, settings: Settings = SETTINGS, score_desk: ScoreDesk | None = None, sales: Sales | None = None
+    ) -> None:
         self.clock = ManualClock(NOW)
         self.snapshots = Snapshots()
         self.snapshots.loaded, self.snapshots.problem = True, ""
@@ -72,7 +75,12 @@ class Api:
         self.snapshots.policies["gala"] = policy()
         self.journal = MemoryJournal()
         app = create_app(
-            settings, clock=self.clock, snapshots=self.snapshots, journal=self.journal, score_desk=score_desk
+            settings,
+            clock=self.clock,
+            snapshots=self.snapshots,
+            journal=self.journal,
+            score_desk=score_desk,
+            sales=sales,
         )
         self.client = TestClient(app)
 

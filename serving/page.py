@@ -1,0 +1,196 @@
+"""`/prices`: what a promoter sees of prices, posteriors, seats, quotes and sales. Made here, loads nothing."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+from urllib.parse import quote
+
+from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi import Path as InPath
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from ibook import pricing
+from ibook.messages import ArmProbabilities, EventListed, TicketType
+from ibook.price_controls import control_in_force
+from ibook.price_history import SlotHistory
+from ibook.pricing import RULE_ARM, PriceChoice
+from serving.charts import Point, beliefs_chart, money, prices_chart
+from serving.quotes import PriceDesk
+from serving.sales import Sales
+
+EVENTS_SHOWN = 200
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+FOLLOWS = {
+    "policy": "This price is learned from what sells.",
+    "list_price": "Nothing was learned yet: list price.",
+    "rules": "Learning is away: this price follows seats and time.",
+    "frozen": "Frozen at list price by order.",
+}
+
+router = APIRouter(include_in_schema=False)
+_templates = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, undefined=StrictUndefined,
+    trim_blocks=True, lstrip_blocks=True,
+)  # fmt: skip
+
+
+class View(NamedTuple):
+    """What a page is made from."""
+
+    desk: PriceDesk
+    sales: Sales
+    now: datetime
+
+    def slots(self, event_id: str, ticket: TicketType) -> list[SlotHistory]:
+        """The known slots of a ticket type."""
+        history, lock = self.sales.history()
+        with lock:
+            return history.slots(event_id, ticket.name)
+
+
+@router.get("/")
+async def begin() -> Response:
+    """There is one page."""
+    return RedirectResponse("/prices", status_code=307)
+
+
+@router.get("/prices")
+def get_events(request: Request, q: Annotated[str, Query(max_length=100)] = "") -> Response:
+    """Every event that is listed, or those whose name or id has the text."""
+    view = _view(request)
+    wanted = q.strip().casefold()
+    listings = [
+        listing
+        for listing in list(view.desk.snapshots.listings.values())
+        if wanted in listing.name.casefold() or wanted in listing.event_id.casefold()
+    ]
+    listings.sort(key=lambda listing: (listing.starts_at, listing.event_id))
+    rows = [_row(view, listing) for listing in listings[:EVENTS_SHOWN]]
+    return _page(view, "events", title="Prices", events=rows, asked=q, more=max(0, len(listings) - EVENTS_SHOWN))
+
+
+@router.get("/prices/{event_id:path}")
+def get_event(request: Request, event_id: Annotated[str, InPath(min_length=1, max_length=128)]) -> Response:
+    """One event: per ticket type its price, its history, and what is believed of each price."""
+    view = _view(request)
+    listing = view.desk.snapshots.listings.get(event_id)
+    if listing is None:
+        raise HTTPException(404, f"Event {event_id!r} is not listed.")
+    tickets = [_ticket(view, listing, ticket) for ticket in listing.ticket_types]
+    return _page(view, "event", title=listing.name, event=_about(view, listing), tickets=tickets)
+
+
+def _view(request: Request) -> View:
+    state = request.app.state
+    return View(state.desk, state.sales, state.desk.clock.now())
+
+
+def _page(view: View, name: str, **shown: Any) -> Response:
+    snapshots = view.desk.snapshots
+    sentences = [text for text in (snapshots.problem, view.sales.problem) if text]
+    text = _templates.get_template(f"{name}.html.jinja").render(
+        now=f"{view.now:%Y-%m-%d %H:%M:%S}", sentences=sentences, since=view.sales.since(), **shown
+    )
+    return HTMLResponse(text, headers=HEADERS)
+
+
+def _row(view: View, listing: EventListed) -> dict[str, Any]:
+    slots = [slot for ticket in listing.ticket_types for slot in view.slots(listing.event_id, ticket)]
+    first = listing.ticket_types[0]
+    return {
+        "href": f"/prices/{quote(listing.event_id, safe='')}",
+        "name": listing.name,
+        "begins": f"{listing.starts_at:%Y-%m-%d %H:%M}",
+        "seats": _seats(view, listing),
+        "price": f"{money(_choice(view, listing, first).price_minor)} {listing.currency}",
+        "quotes": sum(slot.quotes for slot in slots),
+        "tickets": sum(slot.tickets for slot in slots),
+    }
+
+
+def _about(view: View, listing: EventListed) -> dict[str, Any]:
+    control = control_in_force(view.desk.snapshots.controls, listing.event_id, view.now)
+    by, why = (control.by or "somebody", control.why or "no reason given") if control else ("", "")
+    return {
+        "name": listing.name,
+        "venue": listing.venue,
+        "begins": f"{listing.starts_at:%Y-%m-%d %H:%M}",
+        "currency": listing.currency,
+        "seats_sentence": _seats_sentence(view, listing),
+        "follows": f"Its prices are as {by} ordered: {why}." if control else "",
+    }
+
+
+def _ticket(view: View, listing: EventListed, ticket: TicketType) -> dict[str, Any]:
+    choice, slots = _choice(view, listing, ticket), view.slots(listing.event_id, ticket)
+    return {
+        "name": ticket.name,
+        "price": money(choice.price_minor),
+        "why": FOLLOWS[choice.source],
+        "list_price": money(ticket.list_price_minor),
+        "floor": money(ticket.floor_minor),
+        "cap": money(ticket.cap_minor),
+        "quotes": sum(slot.quotes for slot in slots),
+        "tickets": sum(slot.tickets for slot in slots),
+        "revenue": money(sum(slot.revenue_minor for slot in slots)),
+        "history": _history_chart(view, ticket, slots),
+        "beliefs": _beliefs(view, listing, ticket),
+    }
+
+
+def _history_chart(view: View, ticket: TicketType, slots: Sequence[SlotHistory]) -> str:
+    points = [
+        Point(slot.slot, _begins(view, slot), slot.price_minor, slot.tickets, _told(view, slot)) for slot in slots
+    ]
+    return prices_chart(
+        points, list_price_minor=ticket.list_price_minor, low_minor=ticket.floor_minor, high_minor=ticket.cap_minor,
+        label=f"Prices of {ticket.name}",
+    )  # fmt: skip
+
+
+def _told(view: View, slot: SlotHistory) -> str:
+    how = ", by rule" if slot.arm == RULE_ARM else ""
+    return f"{_begins(view, slot)}: {money(slot.price_minor)}{how}, {slot.quotes} quotes, {slot.tickets} tickets"
+
+
+def _begins(view: View, slot: SlotHistory) -> str:
+    return f"{pricing.slot_start(slot.slot, view.desk.rules.slot_seconds):%m-%d %H:%M:%S}"
+
+
+def _beliefs(view: View, listing: EventListed, ticket: TicketType) -> str:
+    arms = _arms(view, listing.event_id, ticket.name)
+    if arms is None:
+        return ""
+    return beliefs_chart(
+        arms.prices_minor, arms.probabilities, arms.interval, arms.expected_sales, label=f"Beliefs on {ticket.name}"
+    )
+
+
+def _arms(view: View, event_id: str, ticket_type: str) -> ArmProbabilities | None:
+    slot = pricing.slot_of(view.now, view.desk.rules.slot_seconds)
+    arms = pricing.in_force(view.desk.policy(event_id, slot), slot, view.desk.rules)
+    return next((one for one in arms if one.ticket_type == ticket_type), None)
+
+
+def _choice(view: View, listing: EventListed, ticket: TicketType) -> PriceChoice:
+    return view.desk.choose(listing, ticket, pricing.slot_of(view.now, view.desk.rules.slot_seconds))
+
+
+def _seats_sentence(view: View, listing: EventListed) -> str:
+    left = view.desk.snapshots.seats_left(listing.event_id)
+    if left is None:
+        return f"It has {listing.capacity} seats; nobody has said how many are left."
+    return f"{left} of {listing.capacity} seats are left."
+
+
+def _seats(view: View, listing: EventListed) -> str:
+    left = view.desk.snapshots.seats_left(listing.event_id)
+    return "?" if left is None else str(left)
