@@ -104,6 +104,27 @@ def bare_route(port: int, answer: Path) -> None:
     serve(port, answer)
 
 
+@app.command()
+def pricing(
+    seeds: Annotated[int, typer.Option(min=2, help="Worlds; all policies meet the same visitors in each.")] = 20,
+    events: Annotated[int, typer.Option(min=1, help="Events of each world.")] = 1,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write one HTML page with plots, which needs no network.")] = None,
+) -> None:
+    """What learning prices earn on the simulator's hidden demand, beside other policies and an oracle. No Kafka."""
+    from bench.pricing import measure, say
+    from bench.pricing_page import render
+
+    began = conditions()
+    typer.echo(began)
+    figures = measure(seeds=seeds, n_events=events) | {"conditions": began}
+    say(figures)
+    if json_file is not None:
+        json_file.write_text(json.dumps(figures, indent=2) + "\n")
+    if report is not None:
+        report.write_text(render(figures))
+
+
 @app.command(hidden=True)
 def naive_agent() -> None:
     """The baseline's worker process."""

@@ -17,7 +17,7 @@ LAPSES_SECONDS = float(Settings.model_fields["quote_ttl_seconds"].default) + flo
     Settings.model_fields["quote_grace_seconds"].default
 )
 """… so long has passed since the end of its slot."""
-FEWEST_OFFERS, MORE_OFFERS = 8, 0.015
+FEWEST_OFFERS, MORE_OFFERS = 12, 0.03
 """A policy is asked anew after so many offers, or this share of those so far: the platform asks every five seconds."""
 
 

@@ -68,14 +68,19 @@ class Learner:
         fold(self.sums, reward_of(self._crowd, offer, self._sequence), self._rules.half_life_seconds)
         self._sequence += 1
 
+    def take_back(self, offer: Offer) -> None:
+        """A sale was refunded: it leaves with its offer."""
+        fold(self.sums, reward_of(self._crowd, offer, self._sequence, -1), self._rules.half_life_seconds)
+        self._sequence += 1
 
-def reward_of(crowd: Crowd, offer: Offer, sequence: int) -> PriceReward:
+
+def reward_of(crowd: Crowd, offer: Offer, sequence: int, sign: int = 1) -> PriceReward:
     """What the rewards worker would say of an offer."""
     kind, at = crowd.listing.ticket_types[offer.ticket], moment(offer.at)
-    price, sales = int(crowd.prices[offer.ticket, offer.price]), int(offer.tickets > 0)
+    price, sales = int(crowd.prices[offer.ticket, offer.price]), sign * int(offer.tickets > 0)
     return PriceReward(
         message_id=str(sequence), occurred_at=at, event_id=crowd.listing.event_id, quote_id=str(sequence),
-        ticket_type=kind.name, arm=0, price_minor=price, slot=int(offer.at // SLOT_SECONDS), offered_at=at, offers=1,
+        ticket_type=kind.name, arm=0, price_minor=price, slot=int(offer.at // SLOT_SECONDS), offered_at=at, offers=sign,
         sales=sales, revenue_minor=sales * price, n_tickets=max(1, offer.tickets), source_partition=0,
         sequence=sequence,
     )  # fmt: skip
@@ -87,6 +92,8 @@ class ByRule:
     def __init__(self, crowd: Crowd) -> None:
         self._crowd = crowd
         self._menu = [AT_LIST] * len(crowd.listing.ticket_types)
+        self._held: dict[int, int] = {}
+        self._slot = -1
 
     def review(self, at: float, seats_left: int) -> None:
         """The rule of today."""
@@ -97,8 +104,10 @@ class ByRule:
         ]
 
     def shown(self, ticket: int, slot: int) -> int:
-        """Until the next review."""
-        return self._menu[ticket]
+        """As it was when the slot began."""
+        if slot != self._slot:
+            self._slot, self._held = slot, dict(enumerate(self._menu))
+        return self._held[ticket]
 
     def learn(self, offer: Offer) -> None:
         """Nothing."""
