@@ -43,7 +43,7 @@ def too_old(policy: PricePolicy | None, slot: int, rules: PricingRules) -> bool:
 
 def frozen_price(ticket: TicketType) -> PriceChoice:
     """The list price, by order."""
-    return dataclasses.replace(list_price(ticket), source="frozen")
+    return dataclasses.replace(list_price(ticket), source="frozen", why="Frozen at list price by order.")
 
 
 def price_by_rule(
@@ -54,4 +54,5 @@ def price_by_rule(
     return PriceChoice(
         arm=RULE_ARM, price_minor=price, propensity=1.0, policy_version=0, source="rules",
         expected_sales=PRIOR_SALE_SHARE, interval=PRIOR_INTERVAL,
+        why="Learning is away: the price follows seats and time.",
     )  # fmt: skip

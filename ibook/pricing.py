@@ -62,6 +62,8 @@ class PriceChoice:
     """Mean of the posterior P(sale | offer)."""
     interval: tuple[float, float]
     """95 % interval of the same."""
+    why: str
+    """A sentence for the shop's staff."""
 
 
 # ------------------------------------------------------------------------------------------------------------- slots
@@ -137,7 +139,7 @@ def choose_price(policy: PricePolicy | None, event_id: str, ticket: TicketType, 
     return PriceChoice(
         arm=arm, price_minor=arms.prices_minor[arm], propensity=arms.probabilities[arm],
         policy_version=policy.version, source="policy", expected_sales=arms.expected_sales[arm],
-        interval=arms.interval[arm],
+        interval=arms.interval[arm], why=arms.why or "Learned from what sells.",
     )  # fmt: skip
 
 
@@ -146,6 +148,7 @@ def list_price(ticket: TicketType) -> PriceChoice:
     return PriceChoice(
         arm=LIST_PRICE_ARM, price_minor=ticket.list_price_minor, propensity=1.0, policy_version=0,
         source="list_price", expected_sales=PRIOR_SALE_SHARE, interval=PRIOR_INTERVAL,
+        why="List price: nothing that was learned fits the listing yet.",
     )  # fmt: skip
 
 

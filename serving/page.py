@@ -28,12 +28,6 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-FOLLOWS = {
-    "policy": "This price is learned from what sells.",
-    "list_price": "Nothing was learned yet: list price.",
-    "rules": "Learning is away: this price follows seats and time.",
-    "frozen": "Frozen at list price by order.",
-}
 
 router = APIRouter(include_in_schema=False)
 _templates = Environment(
@@ -134,7 +128,7 @@ def _ticket(view: View, listing: EventListed, ticket: TicketType) -> dict[str, A
     return {
         "name": ticket.name,
         "price": money(choice.price_minor),
-        "why": FOLLOWS[choice.source],
+        "why": choice.why,
         "list_price": money(ticket.list_price_minor),
         "floor": money(ticket.floor_minor),
         "cap": money(ticket.cap_minor),

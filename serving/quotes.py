@@ -20,7 +20,15 @@ from ibook.pricing import PriceChoice, PricingRules
 from ibook.quotes import Quote, QuoteKeys, quote_keys, tag
 from ibook.settings import Settings
 from serving.journal import Journal
-from serving.schemas import EventPrices, ExpectedSales, Problem, QuoteRequest, QuoteResponse, TicketPrice
+from serving.schemas import (
+    EventPrices,
+    ExpectedRevenue,
+    ExpectedSales,
+    Problem,
+    QuoteRequest,
+    QuoteResponse,
+    TicketPrice,
+)
 
 REMEMBERED_KEYS = 100_000
 """Idempotency keys remembered beyond their slot; within a slot the key itself leads to the same quote."""
@@ -198,7 +206,7 @@ class PriceDesk:
 
 
 def _response(issued: QuoteIssued, choice: PriceChoice) -> QuoteResponse:
-    low, high = choice.interval
+    (low, high), price = choice.interval, choice.price_minor
     return QuoteResponse(
         quote_id=issued.quote_id,
         event_id=issued.event_id,
@@ -207,6 +215,8 @@ def _response(issued: QuoteIssued, choice: PriceChoice) -> QuoteResponse:
         currency=issued.currency,
         expires_at=issued.expires_at,
         expected_sales=ExpectedSales(mean=choice.expected_sales, low=low, high=high),
+        expected_revenue=ExpectedRevenue(mean=choice.expected_sales * price, low=low * price, high=high * price),
+        explanation=choice.why,
         source=choice.source,
     )
 

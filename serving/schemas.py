@@ -30,6 +30,14 @@ class ExpectedSales(BaseModel):
     high: float
 
 
+class ExpectedRevenue(BaseModel):
+    """Expected revenue of an offer at this price, a ticket each, in minor units, with its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
 class QuoteResponse(BaseModel):
     """A signed price. Send `quote_id` along with the purchase."""
 
@@ -40,6 +48,8 @@ class QuoteResponse(BaseModel):
     currency: str
     expires_at: datetime
     expected_sales: ExpectedSales
+    expected_revenue: ExpectedRevenue
+    explanation: str = Field(description="For the shop's staff, not for buyers.")
     source: Source = Field(
         description="`policy`: learned. `list_price`: no policy is known. `rules`: by seats and time, since the policy "
         "is too old. `frozen`: list price by order."

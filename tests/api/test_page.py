@@ -82,8 +82,8 @@ def test_an_event_shows_history_beliefs_and_sales_per_ticket_type(api: Api, sale
     assert "50%" in text
     assert "30.0% of offers sell (20.0% to 40.0%)" in text
     assert "4 quotes, 0 tickets sold" in text
-    assert "This price is learned from what sells." in text
-    assert "Nothing was learned yet: list price." in text
+    assert "Learned from what sells." in text
+    assert "List price: nothing that was learned fits the listing yet." in text
     assert "37 of 100 seats are left." in text
 
 

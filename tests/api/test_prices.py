@@ -101,7 +101,7 @@ def test_a_quote_is_the_slots_price_signed_and_expiring(api: Api) -> None:
     body = api.quote()
     expires_at = slot_start(SLOT + 1, 300.0) + timedelta(seconds=600)
     assert set(body) == {"quote_id", "event_id", "ticket_type", "price_minor", "currency", "expires_at",
-                         "expected_sales", "source"}  # fmt: skip
+                         "expected_sales", "expected_revenue", "explanation", "source"}  # fmt: skip
     assert body["price_minor"] in (4000, 6000)
     assert body["currency"] == "GBP"
     assert body["source"] == "policy"
@@ -122,6 +122,9 @@ def test_expected_sales_are_those_of_the_arm_that_was_drawn(api: Api) -> None:
     body = api.quote()
     expected = {4000: {"mean": 0.3, "low": 0.2, "high": 0.4}, 6000: {"mean": 0.2, "low": 0.1, "high": 0.3}}
     assert body["expected_sales"] == expected[body["price_minor"]]  # type: ignore[index]
+    revenue = {4000: {"mean": 1200, "low": 800, "high": 1600}, 6000: {"mean": 1200, "low": 600, "high": 1800}}
+    assert body["expected_revenue"] == pytest.approx(revenue[body["price_minor"]])  # type: ignore[index]
+    assert body["explanation"] == "Learned from what sells."
 
 
 def test_the_list_shows_the_price_that_quotes_give(api: Api) -> None:
