@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from math import sqrt
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ibook.measures import MAX_SUM, SECOND, Operation, combine
 from ibook.states import Last, Tile
@@ -19,13 +19,17 @@ HALF_LIFE_S = 7 * 86400
 class Sums:
     """What tiles add up to, whatever their order; only decayed numbers must come youngest first to be equal bitwise."""
 
-    __slots__ = ("_cap", "_extremes", "_sets", "decayed", "lasts", "numbers")
+    __slots__ = ("_cap", "_extremes", "_kept", "_sets", "_unions", "decayed", "lasts", "numbers")
 
     def __init__(self, extremes: Mapping[int, Operation], distinct_cap: int) -> None:
         """`extremes` are the measures, by index, whose numbers don't add up."""
         self._extremes = extremes
         self._cap = distinct_cap
         self._sets: dict[int, list[list[int]]] = {}
+        self._kept: dict[int, list[list[int]]] = {}
+        """The sets there were when `keep` was called."""
+        self._unions: dict[int, Union] = {}
+        """Theirs, of those that were asked for; shared by all copies."""
         self.numbers: dict[int, int] = {}
         """Measure index -> count, sum, extreme, or last time."""
         self.lasts: dict[int, Last] = {}
@@ -34,7 +38,7 @@ class Sums:
     def add(self, tile: Tile) -> None:
         """A tile that lies in the window."""
         numbers, extremes = self.numbers, self._extremes
-        if not (numbers or self._sets or self.lasts):
+        if not (numbers or self._sets or self._kept or self.lasts):
             self.numbers, self.lasts = tile.numbers.copy(), tile.lasts.copy()
             self._sets = {index: [hashes] for index, hashes in tile.sets.items()}
             return
@@ -67,7 +71,13 @@ class Sums:
         other = Sums(self._extremes, self._cap)
         other.numbers, other.lasts = dict(self.numbers), dict(self.lasts)
         other._sets = {index: list(sets) for index, sets in self._sets.items()}
+        other._kept, other._unions = self._kept, self._unions
         return other
+
+    def keep(self) -> "Sums":
+        """These sums, to be copied and added to again and again: the union of what they hold now is made once."""
+        self._kept, self._sets, self._unions = self._sets, {}, {}
+        return self
 
     def distinct(self, index: int) -> int:
         """How many distinct values a measure has seen.
@@ -77,24 +87,59 @@ class Sums:
         sketch; Dasgupta, Lang, Rhodes and Thaler 2016), with a relative error of about 1/sqrt(cap - 2), less
         with several tiles.
         """
-        sets = self._sets.get(index)
-        if sets is None:
-            return 0
-        if len(sets) == 1 and len(sets[0]) < self._cap:
-            return len(sets[0])
-        hashes = set().union(*sets) if len(sets) > 1 else sets[0]
-        full = [each[-1] for each in sets if len(each) == self._cap]
-        return theta_count(hashes, min(full)) if full else len(hashes)
+        sets = self._sets.get(index, [])
+        if index in self._kept:
+            if index not in self._unions:
+                self._unions[index] = Union.of(self._kept[index], self._cap)
+            return self._unions[index].count_with(sets, self._cap)
+        if len(sets) <= 1 and not (sets and len(sets[0]) == self._cap):
+            return len(sets[0]) if sets else 0
+        return Union.of(sets, self._cap).count_with([], self._cap)
 
 
-def theta_count(hashes: set[int] | list[int], theta: int) -> int:
-    """The estimated number of distinct values, of which all 32-bit hashes up to `theta` are known.
+NO_THETA = 2**32
+"""Above every hash: all of them are known."""
 
-    >>> theta_count({1, 2, 2**31}, 2**31)
+
+class Union(NamedTuple):
+    """The hashes of several tiles, of which all up to `theta` are known."""
+
+    hashes: set[int]
+    theta: int
+    n_known: int
+    """How many lie up to theta."""
+
+    @classmethod
+    def of(cls, sets: Sequence[list[int]], cap: int) -> "Union":
+        """The union of tiles' sorted hashes; a set of `cap` hashes is full, and knows nothing beyond its largest."""
+        hashes, theta = set[int]().union(*sets), _theta(sets, cap)
+        return cls(hashes, theta, _up_to(theta, hashes))
+
+    def count_with(self, sets: Sequence[list[int]], cap: int) -> int:
+        """How many distinct values there are, or were, with those of a few tiles more."""
+        more = {each for hashes in sets for each in hashes if each not in self.hashes}
+        theta, n_found = min(self.theta, _theta(sets, cap)), len(self.hashes) + len(more)
+        if theta == NO_THETA:
+            return n_found
+        n_known = self.n_known if theta == self.theta else _up_to(theta, self.hashes)
+        return theta_count(n_found, n_known + _up_to(theta, more), theta)
+
+
+def _theta(sets: Sequence[list[int]], cap: int) -> int:
+    return min([each[-1] for each in sets if len(each) == cap], default=NO_THETA)
+
+
+def _up_to(theta: int, hashes: set[int]) -> int:
+    return len(hashes) if theta >= NO_THETA else sum(map(theta.__ge__, hashes))
+
+
+def theta_count(n_found: int, n_known: int, theta: int) -> int:
+    """The estimated number of distinct values, of which `n_known` have 32-bit hashes up to `theta`.
+
+    >>> theta_count(3, 3, 2**31)
     4
     """
-    known = sum(map(theta.__ge__, hashes))
-    return max(len(hashes), round((known - 1) * 2**32 / theta)) if theta else len(hashes)
+    return max(n_found, round((n_known - 1) * 2**32 / theta)) if theta else n_found
 
 
 Finish = Callable[[Sums, Sequence[int], int], float]

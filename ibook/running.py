@@ -93,11 +93,11 @@ class RunningState:
             if tile.start > as_of_s:
                 continue
             while waiting and tile.start + hops[tile.level] <= as_of_s - waiting[-1]:
-                found[waiting.pop()] = sums.copy()
+                found[waiting.pop()] = sums.copy().keep()
             if not waiting:
                 break
             sums.add(tile)
-        return found | {window: sums.copy() for window in waiting}
+        return found | {window: sums.copy().keep() for window in waiting}
 
     def _join(self, older: Sums, young: list[Tile], as_of_s: int, window_s: int) -> Sums:
         hops = self._features.layout.hops_s
