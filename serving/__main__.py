@@ -10,6 +10,7 @@ from ibook.errors import ConfigurationError
 from ibook.settings import Settings, load_settings
 from serving.app import create_app
 from serving.exposure import check_exposure
+from serving.heads import BoundedHeads
 
 
 def bind(settings: Settings) -> socket.socket:
@@ -42,7 +43,7 @@ def main() -> int:
     if settings.api_keys_file is None:
         print("No IBOOK_API_KEYS_FILE: everybody on this machine may ask for everything.", file=sys.stderr, flush=True)
     config = uvicorn.Config(app, log_level="warning", access_log=False, loop="uvloop",
-                            http="httptools", ws="none", timeout_graceful_shutdown=5)  # fmt: skip
+                            http=BoundedHeads, ws="none", timeout_graceful_shutdown=5)  # fmt: skip
     gc.freeze()  # what is imported stays: the collector need not walk it while requests wait
     server = uvicorn.Server(config)
     with listener:
