@@ -7,7 +7,7 @@ import sys
 import structlog
 import typer
 
-from cli import dead_letters, demo, features, fraud, keys, models, policies, pricing, simulate, topics, up
+from cli import dead_letters, demo, explain, features, fraud, keys, models, policies, pricing, simulate, topics, up
 from ibook.errors import IbookError
 
 REFUSED = 2
@@ -28,6 +28,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(fraud.app, name="fraud")
 app.add_typer(models.app, name="models")
 app.add_typer(policies.app, name="policies")
+app.add_typer(explain.app)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(pricing.app, name="pricing")
 app.add_typer(simulate.app, name="simulate")
