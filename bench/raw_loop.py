@@ -7,6 +7,7 @@ or goes is nobody's concern. It also tells where its time goes.
 """
 
 import json
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,6 +34,7 @@ from streams.app import mark_ready
 BATCH_LIMIT = 128
 WAIT_SECONDS = 0.01
 STAGES_FILE = "raw-loop-stages.json"
+TELL_SECONDS = 5.0
 
 
 class RawLoop:
@@ -109,7 +111,9 @@ class RawLoop:
     def _tell(self) -> int:
         """Leave the figures where the bench finds them; how many purchases they are of."""
         figures = {"purchases": self._decided, "us": self._stages.microseconds(self._decided)}
-        (self._settings.data_dir / STAGES_FILE).write_text(json.dumps(figures))
+        unfinished = self._settings.data_dir / f"{STAGES_FILE}.new"
+        unfinished.write_text(json.dumps(figures))
+        unfinished.replace(self._settings.data_dir / STAGES_FILE)
         return self._decided
 
 
@@ -138,7 +142,15 @@ def _publish(client: Producer, encoded: Sequence[tuple[int, bytes, bytes, bytes]
     client.poll(0)
 
 
-def stages_told(settings: Settings) -> dict[str, Any]:
-    """What the loop last told: how many purchases, and microseconds per purchase and stage."""
-    told: dict[str, Any] = json.loads((settings.data_dir / STAGES_FILE).read_text())
-    return told
+def stages_told(settings: Settings, count: int) -> dict[str, float]:
+    """Microseconds per purchase and stage, once the loop has told of `count` purchases or more.
+
+    It tells when it comes to rest, a moment after its last verdict could be read. What it told last is taken then.
+    """
+    told: dict[str, Any] = {}
+    deadline = time.monotonic() + TELL_SECONDS
+    while told.get("purchases", 0) < count and time.monotonic() < deadline:
+        time.sleep(0.1)
+        told = json.loads((settings.data_dir / STAGES_FILE).read_text())
+    us: dict[str, float] = told["us"]
+    return us

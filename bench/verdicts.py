@@ -150,7 +150,7 @@ def _recovery(platform: Platform, seed: int, figures: Figures) -> None:
         os.kill(worker, signal.SIGKILL)
         killed = time.perf_counter()
         outcome = load.result()
-    after = [at for one, at in outcome.answered.items() if outcome.sent[one] > killed]
+    after = [at for one, at in outcome.answered.items() if outcome.sent.get(one, 0.0) > killed]
     figures.missing += outcome.missing
     figures.recovery_s = round(min(after) - killed, 2) if after else None
     _say(f"kill -9 of the only worker: first verdict after {figures.recovery_s} s, {_told(outcome)}.")
@@ -159,7 +159,7 @@ def _recovery(platform: Platform, seed: int, figures: Figures) -> None:
 def _raw_loop(platform: Platform, count: int, seed: int, figures: Figures) -> None:
     _warm_up(platform, seed)
     figures.raw_loop_per_s = _saturated(platform, "raw loop", count, seed, figures)
-    figures.stages_us = stages_told(platform.settings)["us"]
+    figures.stages_us = stages_told(platform.settings, count)
     share = figures.saturated_per_s / figures.raw_loop_per_s
     _say(f"The worker reaches {share:.0%} of the raw loop, which promises nothing.")
     _say(f"  processor time per purchase, in µs: {figures.stages_us}")
@@ -190,7 +190,7 @@ def _watched(platform: Platform, phase: str, load: Callable[[], Outcome], figure
 
 
 def _lags(settings: Settings, done: Event) -> list[int]:
-    """The lag of `entity-updates`, once a second and at the end."""
+    """The lag of `entity-updates`, once a second."""
     lags: list[int] = []
     while not lags or not done.wait(1.0):
         try:
