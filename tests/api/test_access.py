@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,9 +102,12 @@ def test_every_route_that_is_mounted_is_declared_too(api: Api) -> None:
 
 @pytest.mark.parametrize(
     "header",
-    ["", "Bearer", "Bearer ", "bearer x", "Basic", "Basic !!!", "Basic " + base64.b64encode(b"nocolon").decode(),
-     "Digest x", KEYS["admin"][0], f"Bearer {KEYS['admin'][0]}x", f"Bearer x{KEYS['admin'][0]}",
-     f"Bearer {KEYS['admin'][1].line()}", f"Bearer {KEYS['admin'][1].digest.hex()}"],
+    [
+        "", "Bearer", "Bearer ", "bearer x", "Basic", "Basic !!!", "Basic " + base64.b64encode(b"nocolon").decode(),
+        "Digest x", KEYS["admin"][0], f"Bearer {KEYS['admin'][0]}x", f"Bearer x{KEYS['admin'][0]}",
+        f"Bearer {KEYS['admin'][1].line()}", f"Bearer {KEYS['admin'][1].digest.hex()}",
+    ],
+    ids=itertools.count(),  # keys are new in every process, and names of tests must not be
 )  # fmt: skip
 def test_anything_but_a_key_of_ours_is_refused(api: Api, header: str) -> None:
     assert api.client.get("/v1/events/gala/price", headers={"Authorization": header}).status_code == 401
