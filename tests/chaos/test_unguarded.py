@@ -31,6 +31,8 @@ TOPICS = (
 )
 KEYS, BACKLOG, BLOCK, MOVES = 500, 3_000, 10, 3
 DRAINED_SECONDS = 150.0
+MANY = 600
+"""What was at work when partitions moved is handled twice by anybody: some tens each time."""
 
 
 @contextmanager
@@ -106,7 +108,7 @@ def grows(settings: Settings) -> None:
 def test_faust_alone_loses_or_doubles_when_partitions_move(platform_settings: Settings, row: Row) -> None:
     lost, doubled = move_partitions(platform_settings)
     row.scenario = f"Faust without our guards: {lost} lost, {doubled} doubled"
-    assert lost, "upstream may have mended it: look at ADR 0004 again"
+    assert lost or doubled > MANY, "upstream may have mended it: look at ADR 0004 again"
 
 
 @pytest.mark.chaos
