@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,7 @@ class Log:
             Outgoing(topic=topic, key=key.encode(), partition=partition, value=value, headers=tuple(headers.items()))
             for value in values
         ])  # fmt: skip
+        time.sleep(0.005)  # the logs' clocks count milliseconds: what is told in order must not be of the same one
 
     def story(self) -> Story:
         return explain(self.settings, "t-1", SystemClock(), seconds=30)
