@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from threading import get_ident
 from typing import IO
 
 from pydantic import SecretStr
@@ -66,7 +67,7 @@ class PlatformState:
 def write_state(data_dir: Path, state: PlatformState) -> None:
     """Replace the state in one step, so that a reader never sees half of it."""
     path = notes_file(data_dir)
-    temporary = path.with_suffix(".new")
+    temporary = path.with_suffix(f".{get_ident()}.new")  # parts change state in several threads
     temporary.touch(mode=0o600)  # an address may hold a password
     temporary.write_text(json.dumps(asdict(state), indent=2))
     temporary.replace(path)
