@@ -17,14 +17,11 @@ from ibook.topics import EVENT_LISTINGS, PRICE_POLICIES
 from tests.integration.test_pricing_workers import listing
 from tests.workers import wait_until
 
-pytestmark = pytest.mark.timeout(120)
-NOW = datetime.now(UTC)
-
 
 def policy(version: int, minutes_ago: float) -> PricePolicy:
     return PricePolicy(
-        message_id=f"p-{version}", occurred_at=NOW - timedelta(minutes=minutes_ago), event_id="gala", version=version,
-        slot_seconds=300.0, first_slot=1, currency="GBP", current=[], upcoming=[],
+        message_id=f"p-{version}", occurred_at=datetime.now(UTC) - timedelta(minutes=minutes_ago), event_id="gala",
+        version=version, slot_seconds=300.0, first_slot=1, currency="GBP", current=[], upcoming=[],
     )  # fmt: skip
 
 
