@@ -12,6 +12,7 @@ from ibook.answered import MAX_TRANSACTIONS
 from ibook.clock import Clock, to_us
 from ibook.codec import decode_dead_letter, decode_letters, encode
 from ibook.edges.kafka import Outgoing, extent, producer, publish
+from ibook.edges.kafka_admin import list_topics
 from ibook.edges.log import Stretch, log_reader, offset_at, read
 from ibook.errors import BrokerUnavailable, InvalidMessage
 from ibook.letters import Entry, Fate, LetterBook, fate_of, headers_for
@@ -34,7 +35,8 @@ class DeadLetters:
         self._consumer = log_reader(settings.kafka_bootstrap)
 
     def __enter__(self) -> Self:
-        """The reader itself."""
+        """The reader itself, when Kafka answers."""
+        list_topics(self._settings)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -11,6 +11,7 @@ from ibook import story
 from ibook.clock import Clock
 from ibook.codec import MAX_OWN_BYTES, decode, decode_letters
 from ibook.edges.kafka import Record
+from ibook.edges.kafka_admin import list_topics
 from ibook.edges.model_store import ModelStore
 from ibook.edges.searching import Found, Looked, Search, broker_time, likely_partitions, locate
 from ibook.errors import InvalidMessage, ModelUnavailable, NothingKnown
@@ -56,6 +57,7 @@ def explain(settings: Settings, transaction_id: str, clock: Clock, *, seconds: f
 
     Raises NothingKnown when none of them names it, BrokerUnavailable when Kafka does not answer.
     """
+    list_topics(settings)  # which says that no broker answers better than a search that finds nobody
     with Search(settings, transaction_id, seconds) as search:
         found = locate(settings, search, transaction_id, clock.now())
         gathering = Gathering(settings, search, transaction_id, found)
