@@ -98,9 +98,8 @@ def test_modules_that_are_run_exist(page: Path) -> None:
 SECTIONS = ["Context", "Decision", "Consequences", "Alternatives"]
 
 
-def test_no_two_decisions_have_one_number() -> None:
-    numbers = [int(path.name[:4]) for path in DECISIONS]
-    assert len(set(numbers)) == len(numbers)
+def test_decisions_are_numbered_one_after_another() -> None:
+    assert [int(path.name[:4]) for path in DECISIONS] == list(range(1, len(DECISIONS) + 1))
 
 
 @pytest.mark.parametrize("path", DECISIONS, ids=lambda path: path.stem)
