@@ -51,6 +51,9 @@ def _app(worker: ModuleType, settings: Settings) -> "AppT":
 def _run_app(app: "AppT") -> None:
     import faust
 
+    from streams.leaving import leave_when_the_client_ends
+
+    leave_when_the_client_ends(app)
     try:
         faust.Worker(app, loglevel="warn", redirect_stdouts=False, quiet=True).execute_from_commandline()
     except SystemExit as stopped:

@@ -19,9 +19,10 @@ from ibook.letters import UNHANDLED
 from ibook.partitioning import partition_of
 from ibook.settings import Settings
 from ibook.topics import BY_NAME, ENTITY_UPDATES, FEATURE_SOURCES
-from streams.app import TICK_SECONDS, Event, Stream, create_app, every, is_at_end, raw_topic
+from streams.app import Event, Stream, create_app, is_at_end, raw_topic
 from streams.batches import acknowledge, each_batch
 from streams.dead_letters import publish_dead_letters, unhandled
+from streams.leaving import TICK_SECONDS, every
 from streams.offsets import committed_offsets
 from streams.publish import Record, publish_all
 

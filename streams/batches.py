@@ -6,7 +6,8 @@ from typing import cast
 
 import faust
 
-from streams.app import Event, Stream, generation, or_leave
+from streams.app import Event, Stream, generation
+from streams.leaving import or_leave
 
 
 async def batches(stream: Stream, limit: int = 64, linger_seconds: float = 0.0) -> AsyncIterator[list[Event]]:

@@ -18,9 +18,10 @@ from ibook.entities import EntityUpdates, unpack
 from ibook.errors import InvalidMessage
 from ibook.settings import Settings
 from ibook.topics import ENTITY_UPDATES
-from streams.app import Event, Stream, assigned_partitions, create_app, every, raw_topic
+from streams.app import Event, Stream, assigned_partitions, create_app, raw_topic
 from streams.batches import each_batch, is_ours
 from streams.folding import Folding, StateCache
+from streams.leaving import every
 from streams.push import FLUSH_SECONDS, Pusher
 from streams.realtime_metrics import RealtimeTicker
 from streams.state_table import StateTable

@@ -23,9 +23,10 @@ from ibook.partitioning import partition_of
 from ibook.rewards import QuoteLife, RewardRules, due_us, kind
 from ibook.settings import Settings
 from ibook.topics import PRICE_REWARDS, QUOTE_JOURNAL
-from streams.app import Event, Stream, assigned_partitions, create_app, every, generation, or_leave, raw_topic
+from streams.app import Event, Stream, assigned_partitions, create_app, generation, raw_topic
 from streams.batches import acknowledge, each_batch
 from streams.dead_letters import publish_dead_letters
+from streams.leaving import every, or_leave
 from streams.publish import Record, publish, publish_all
 from streams.state_table import StateTable
 

@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError
 from faust.types import AppT
 
 from ibook.errors import IbookError
-from streams.app import leave, watchdog_of
+from streams.leaving import leave, watchdog_of
 
 DURABLE_WITHIN_SECONDS = 30.0
 """Work that can't be made durable in this time is left to the next worker."""

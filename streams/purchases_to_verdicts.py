@@ -32,11 +32,12 @@ from ibook.own_purchases import update_of_purchase
 from ibook.settings import Settings
 from ibook.topics import FRAUD_EVIDENCE, FRAUD_VERDICTS, TICKET_PURCHASES
 from ibook.verdicts import evidence_of, unreadable_verdict, verdict_of
-from streams.app import Event, Stream, create_app, every, or_leave, raw_topic
+from streams.app import Event, Stream, create_app, raw_topic
 from streams.batches import acknowledge, each_batch, is_ours
 from streams.dead_letters import publish_dead_letters
 from streams.fetching import PROMPT
 from streams.holding import Outcome
+from streams.leaving import every, or_leave
 from streams.publish import Record, publish_all
 from streams.verdict_knowledge import Knowledge
 from streams.verdict_log import (

@@ -25,9 +25,10 @@ from ibook.pricing_forecast import market_of
 from ibook.rewards import EventSums, fold
 from ibook.settings import Settings
 from ibook.topics import BY_NAME, COMPETITOR_PRICES, EVENT_LISTINGS, PRICE_POLICIES, PRICE_REWARDS
-from streams.app import Event, Stream, assigned_partitions, create_app, every, generation, raw_topic
+from streams.app import Event, Stream, assigned_partitions, create_app, generation, raw_topic
 from streams.batches import acknowledge, each_batch
 from streams.dead_letters import publish_dead_letters
+from streams.leaving import every
 from streams.publish import Record, publish
 from streams.state_table import StateTable
 

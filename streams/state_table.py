@@ -12,7 +12,7 @@ from typing import Any
 import faust
 import rocksdict
 
-from streams.app import Watchdog, watchdog_of
+from streams.leaving import Watchdog, watchdog_of
 from streams.publish import Record, publish
 from streams.recovery import BulkRecovery
 

@@ -15,7 +15,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from infra.local.processes import free_port
 from streams import connections
-from streams.app import broker_listens, leave_when_commits_hang
+from streams.leaving import broker_listens, leave_when_commits_hang
 
 
 async def _errors_while_it_breaks() -> list[type[Exception]]:
@@ -92,7 +92,7 @@ def test_a_worker_leaves_a_commit_that_hangs_unless_kafka_is_away(
     monkeypatch: pytest.MonkeyPatch, listens: bool
 ) -> None:
     left: list[str] = []
-    monkeypatch.setattr("streams.app.leave", lambda reason, **facts: left.append(reason))
+    monkeypatch.setattr("streams.leaving.leave", lambda reason, **facts: left.append(reason))
     app: Any = AppThatCommitsForEver()
 
     async def _watched() -> None:
