@@ -81,6 +81,16 @@ class Settings(BaseSettings):
     """How long after its expiry a sold quote can still be taken back."""
     journal_buffer: int = Field(default=100_000, ge=1)
     """Quotes that wait on disk for Kafka; when there are so many, list prices are shown without a journal entry."""
+    cap_offers: int = Field(default=5, ge=1)
+    """Offers to one buyer that prices learn from, per event, ticket type and day (UTC)."""
+    cap_sales: int = Field(default=3, ge=1)
+    """Sales to one account, card or device that prices learn from, per event and day."""
+    cap_refunds: int = Field(default=2, ge=1)
+    """After so many refunds at an event prices learn nothing more from that account, card or device there."""
+    cap_nameless_per_slot: int = Field(default=20, ge=0)
+    """Quotes without a buyer that prices learn from, per ticket type and slot, where no quote names one."""
+    cap_nameless_share: float = Field(default=0.05, ge=0, le=1)
+    """The same per quote with a buyer, where some do."""
 
     model_name: str = "fraud"
     """The model whose releases the verdict workers follow."""
