@@ -67,7 +67,7 @@ class Trial:
         tried = self.model if self.model is not present else None
         policy = self.policy or current
         compared = compare(pasts, Rules(policy, tried, settings.seed), kinds)
-        before = _names(current, present)
+        before = _names(current, present) if present else f"{_names(current, None)} by rules alone, without any model"
         return self._told(policy, compared, kinds, left_out, before=before, source=f"the history in {folder}")
 
     def _told(
