@@ -3,22 +3,18 @@
 import threading
 from datetime import datetime
 
-import structlog
-
 from ibook.codec import decode
-from ibook.edges.kafka import BroadcastReader, Record
-from ibook.errors import BrokerUnavailable, ConfigurationError, InvalidMessage
+from ibook.edges.follower import Follower
+from ibook.edges.kafka import Record
+from ibook.errors import InvalidMessage
 from ibook.messages import QuoteJournal
 from ibook.price_history import PriceHistory
 from ibook.quotes import quote_keys
 from ibook.settings import Settings
 from ibook.topics import QUOTE_JOURNAL
 
-log = structlog.get_logger()
-
 TAIL = 25_000
 """Entries of each partition that are read at first: a bound on what looking costs, not on what is remembered."""
-RETRY_SECONDS = 1.0
 POLL_SECONDS = 0.5
 
 
@@ -29,8 +25,7 @@ class Sales:
         self._settings = settings
         self._history = PriceHistory(quote_keys(settings))
         self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._follower: Follower | None = None
         self._begins: datetime | None = None
         self.problem = "The journal is being read."
         """Why what is shown is not all there is, in a sentence; empty when it is."""
@@ -38,9 +33,12 @@ class Sales:
     def history(self) -> tuple[PriceHistory, threading.Lock]:
         """The history and what to hold while reading it; begins to follow the journal."""
         with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="sales", daemon=True)
-                self._thread.start()
+            if self._follower is None:
+                self._follower = Follower(
+                    self._settings, QUOTE_JOURNAL.name, take=self._take, poll_seconds=POLL_SECONDS, tail=TAIL,
+                    begin=self._forget, trouble=self._trouble,
+                )  # fmt: skip
+                self._follower.start()
         return self._history, self._lock
 
     def since(self) -> str:
@@ -49,9 +47,8 @@ class Sales:
 
     def stop(self) -> None:
         """End the thread."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join(timeout=2.0)
+        if self._follower is not None:
+            self._follower.close()
 
     def take(self, records: list[Record]) -> None:
         """Add records of the journal; what can't be read is left out (the rewards worker dead-letters it)."""
@@ -64,22 +61,14 @@ class Sales:
                 self._begins = min(self._begins or entry.occurred_at, entry.occurred_at)
                 self._history.take(entry)
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self._follow()
-            except (BrokerUnavailable, ConfigurationError) as error:
-                self.problem = str(error)
-            except Exception:  # a thread that dies in silence would show yesterday's sales for ever
-                log.exception("following the journal failed")
-            self._stop.wait(RETRY_SECONDS)
+    def _forget(self) -> None:
+        """What was known is read again."""
+        with self._lock:
+            self._history, self._begins = PriceHistory(quote_keys(self._settings)), None
 
-    def _follow(self) -> None:
-        with BroadcastReader(self._settings, QUOTE_JOURNAL.name, tail=TAIL) as reader:
-            records = reader.load()
-            with self._lock:  # what was known is read again
-                self._history, self._begins = PriceHistory(quote_keys(self._settings)), None
-            self.take(records)
-            self.problem = ""
-            while not self._stop.is_set():
-                self.take(reader.poll_new(POLL_SECONDS))
+    def _take(self, records: list[Record]) -> None:
+        self.take(records)
+        self.problem = ""
+
+    def _trouble(self, why: str) -> None:
+        self.problem = why

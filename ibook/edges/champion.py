@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 import structlog
-from confluent_kafka import KafkaException
 
 from ibook.clock import SystemClock
 from ibook.codec import decode, encode
+from ibook.edges.follower import Follower
 from ibook.edges.fraud_model import FraudModel, load_model
-from ibook.edges.kafka import BroadcastReader, Outgoing, Record, producer, publish
+from ibook.edges.kafka import Outgoing, Record, producer, publish
 from ibook.edges.model_reports import Reporter, process_name
 from ibook.edges.model_store import Looks, ModelStore
-from ibook.errors import IbookError, InvalidMessage, ModelUnavailable
+from ibook.errors import InvalidMessage, ModelUnavailable
 from ibook.messages import ModelReleases, Release, ReleaseTakenBack
 from ibook.metrics import MODEL_RELEASES, MODELS_TAKEN_BACK
 from ibook.releases import GUARD, is_on_probation, standing, taking_back
@@ -24,8 +24,6 @@ from ibook.topics import MODEL_RELEASES as RELEASES_TOPIC
 __all__ = ["Champion", "FraudModel", "Loaded", "Running", "load_model"]
 
 POLL_SECONDS = 0.5
-RETRY_SECONDS = 1.0
-CLOSE_SECONDS = 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -60,9 +58,7 @@ class Champion:
         self._untold: list[ReleaseTakenBack] = []
         self._unusable: dict[str, Looks | None] = {}
         """Releases that could not be loaded, by message id, and how their artefacts looked then."""
-        self._stop = threading.Event()
-        self._caught_up = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._follower: Follower | None = None
         self.refused = 0
         """Releases that were not loaded when they came; the model before them goes on."""
         self.last_refusal = ""
@@ -72,13 +68,12 @@ class Champion:
     def follow(cls, settings: Settings, name: str = "process") -> Self:
         """A champion that reads the releases in a thread of its own, and reports what runs under this name."""
         champion = cls(settings.data_dir / "models", settings.model_name)
-        champion._thread = threading.Thread(
-            target=champion._run,
-            args=(settings, Reporter(settings, process_name(name))),
-            name="model-releases",
-            daemon=True,
-        )
-        champion._thread.start()
+        reporter = Reporter(settings, process_name(name))
+        champion._follower = Follower(
+            settings, RELEASES_TOPIC.name, take=champion._take, poll_seconds=POLL_SECONDS,
+            then=lambda: champion._tell(settings, reporter),
+        )  # fmt: skip
+        champion._follower.start()
         return champion
 
     @property
@@ -94,7 +89,7 @@ class Champion:
 
     def wait(self, timeout_seconds: float) -> bool:
         """Wait until the releases that were there at start have been tried. False when Kafka was away that long."""
-        return self._caught_up.wait(timeout_seconds)
+        return self._follower is not None and self._follower.caught_up.wait(timeout_seconds)
 
     # ----------------------------------------------------------------------------------------------------- following
     def apply(self, releases: Sequence[ModelReleases]) -> None:
@@ -188,10 +183,9 @@ class Champion:
 
     # ----------------------------------------------------------------------------------------------------- the thread
     def close(self) -> None:
-        """Stop following. The models stay; a thread that waits for an absent Kafka is left to end by itself."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join(CLOSE_SECONDS)
+        """Stop following. The models stay."""
+        if self._follower is not None:
+            self._follower.close()
 
     def __enter__(self) -> Self:
         """The champion itself."""
@@ -201,27 +195,14 @@ class Champion:
         """Close it."""
         self.close()
 
-    def _run(self, settings: Settings, reporter: Reporter) -> None:
-        while not self._stop.is_set():
-            try:
-                import xgboost  # noqa: F401  # seconds of work, better before the first purchase than beside it
+    def _take(self, records: Sequence[Record]) -> None:
+        import xgboost  # noqa: F401  # seconds of work, better before the first purchase than beside it
 
-                self._read_releases(settings, reporter)
-            except (IbookError, KafkaException) as error:
-                log.warning("model_releases_unreadable", why=str(error))
-                self._stop.wait(RETRY_SECONDS)
-            except Exception:  # a thread that ends in silence would keep this model for ever
-                log.exception("following the model releases failed")
-                self._stop.wait(RETRY_SECONDS)
+        self.apply(self._decoded(records))
 
-    def _read_releases(self, settings: Settings, reporter: Reporter) -> None:
-        with BroadcastReader(settings, RELEASES_TOPIC.name) as reader:
-            self.apply(self._decoded(reader.load()))
-            self._caught_up.set()
-            while not self._stop.is_set():
-                self._report(reporter)
-                self.apply(self._decoded(reader.poll_new(POLL_SECONDS)))
-                self._tell_taken_back(settings)
+    def _tell(self, settings: Settings, reporter: Reporter) -> None:
+        self._tell_taken_back(settings)
+        self._report(reporter)
 
     def _report(self, reporter: Reporter) -> None:
         champion, challenger = self._running.champion, self._running.challenger

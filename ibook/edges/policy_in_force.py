@@ -1,16 +1,15 @@
 """The verdict policy that decides now: follows the releases, and swaps in each that can be used."""
 
-import threading
 from collections.abc import Sequence
 from typing import Self
 
 import structlog
-from confluent_kafka import KafkaException
 
 from ibook.clock import Clock, SystemClock
 from ibook.codec import MAX_OWN_BYTES, decode
-from ibook.edges.kafka import BroadcastReader, Record
-from ibook.errors import ConfigurationError, IbookError, InvalidMessage
+from ibook.edges.follower import Follower
+from ibook.edges.kafka import Record
+from ibook.errors import ConfigurationError, InvalidMessage
 from ibook.messages import PolicyReleased
 from ibook.metrics import POLICY_RELEASES, RULES_EXPIRED
 from ibook.policy_releases import POLICY, policy_of
@@ -19,8 +18,6 @@ from ibook.settings import Settings
 from ibook.topics import POLICY_RELEASES as RELEASES_TOPIC
 
 POLL_SECONDS = 0.5
-RETRY_SECONDS = 1.0
-CLOSE_SECONDS = 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -31,10 +28,7 @@ class PolicyInForce:
     def __init__(self, packaged: VerdictPolicy | None = None, clock: Clock | None = None) -> None:
         self._policy = packaged or load_policy()
         self._clock = clock or SystemClock()
-        self._stop = threading.Event()
-        self._caught_up = threading.Event()
-        self._caught_up.set()  # until it follows there is nothing to wait for
-        self._thread: threading.Thread | None = None
+        self._follower: Follower | None = None
         self.refused = 0
         """Releases that were not taken when they came; the policy before them goes on."""
         self.last_refusal = ""
@@ -46,9 +40,8 @@ class PolicyInForce:
     def follow(cls, settings: Settings) -> Self:
         """A policy that reads the releases in a thread of its own, from the first one on."""
         followed = cls()
-        followed._caught_up.clear()
-        followed._thread = threading.Thread(target=followed._run, args=(settings,), name="policy-releases", daemon=True)
-        followed._thread.start()
+        followed._follower = Follower(settings, RELEASES_TOPIC.name, take=followed._take, poll_seconds=POLL_SECONDS)
+        followed._follower.start()
         return followed
 
     @property
@@ -58,7 +51,7 @@ class PolicyInForce:
 
     def wait(self, timeout_seconds: float) -> bool:
         """Wait until the releases that were there at start have been tried. False when Kafka was away that long."""
-        return self._caught_up.wait(timeout_seconds)
+        return self._follower is None or self._follower.caught_up.wait(timeout_seconds)
 
     def apply(self, releases: Sequence[PolicyReleased]) -> None:
         """Take the newest release that can be used; the bad ones after it are refused and counted."""
@@ -69,10 +62,9 @@ class PolicyInForce:
         RULES_EXPIRED.set(self.expired)
 
     def close(self) -> None:
-        """Stop following. The policy stays; a thread that waits for an absent Kafka is left to end by itself."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join(CLOSE_SECONDS)
+        """Stop following. The policy stays."""
+        if self._follower is not None:
+            self._follower.close()
 
     def __enter__(self) -> Self:
         """The policy in force itself."""
@@ -105,23 +97,8 @@ class PolicyInForce:
         POLICY_RELEASES.labels("refused").inc()
         log.error("policy_refused", version=version, why=why, goes_on=self._policy.version)
 
-    def _run(self, settings: Settings) -> None:
-        while not self._stop.is_set():
-            try:
-                self._read_releases(settings)
-            except (IbookError, KafkaException) as error:
-                log.warning("policy_releases_unreadable", why=str(error))
-                self._stop.wait(RETRY_SECONDS)
-            except Exception:  # a thread that ends in silence would keep this policy for ever
-                log.exception("following the policy releases failed")
-                self._stop.wait(RETRY_SECONDS)
-
-    def _read_releases(self, settings: Settings) -> None:
-        with BroadcastReader(settings, RELEASES_TOPIC.name) as reader:
-            self.apply(self._decoded(reader.load()))
-            self._caught_up.set()
-            while not self._stop.is_set():
-                self.apply(self._decoded(reader.poll_new(POLL_SECONDS)))
+    def _take(self, records: Sequence[Record]) -> None:
+        self.apply(self._decoded(records))
 
     def _decoded(self, records: Sequence[Record]) -> list[PolicyReleased]:
         releases = []

@@ -1,21 +1,20 @@
 """Listings, seats, competitors and price policies in memory, read from Kafka by a thread: nobody waits for them."""
 
-import threading
 from collections.abc import Iterable
 from typing import Any
 
 import structlog
 
 from ibook.codec import MAX_OWN_BYTES, decode
-from ibook.edges.kafka import BroadcastReader, Record
-from ibook.errors import BrokerUnavailable, ConfigurationError, InvalidMessage
+from ibook.edges.follower import Follower
+from ibook.edges.kafka import Record
+from ibook.errors import InvalidMessage
 from ibook.messages import CompetitorPrices, EventListed, InventoryChanged, PriceControlled, PricePolicy
 from ibook.settings import Settings
 from ibook.topics import BY_NAME, COMPETITOR_PRICES, EVENT_INVENTORY, EVENT_LISTINGS, PRICE_CONTROLS, PRICE_POLICIES
 
 log = structlog.get_logger()
 
-RETRY_SECONDS = 1.0
 POLL_SECONDS = 0.25
 READ = (EVENT_LISTINGS, EVENT_INVENTORY, COMPETITOR_PRICES, PRICE_POLICIES, PRICE_CONTROLS)
 
@@ -92,34 +91,21 @@ class SnapshotReader:
     """Keeps snapshots current from Kafka in a thread; waits for a Kafka that is away, also at the start."""
 
     def __init__(self, settings: Settings, snapshots: Snapshots) -> None:
-        self._settings = settings
         self._snapshots = snapshots
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
+        names = [topic.name for topic in READ]
+        self._follower = Follower(settings, *names, take=self._take, poll_seconds=POLL_SECONDS, trouble=self._trouble)
 
     def start(self) -> None:
         """Begin to read."""
-        self._thread.start()
+        self._follower.start()
 
     def stop(self) -> None:
-        """End the thread; one that waits for a dead broker is left to the process's end."""
-        self._stop.set()
-        self._thread.join(timeout=2.0)
+        """End the thread."""
+        self._follower.close()
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self._follow()
-            except (BrokerUnavailable, ConfigurationError) as error:
-                self._snapshots.problem = str(error)
-                self._stop.wait(RETRY_SECONDS)
-            except Exception:  # a thread that dies in silence would freeze prices for ever
-                log.exception("reading listings and policies failed")
-                self._stop.wait(RETRY_SECONDS)
+    def _take(self, records: Iterable[Record]) -> None:
+        self._snapshots.take(records)
+        self._snapshots.loaded, self._snapshots.problem = True, ""
 
-    def _follow(self) -> None:
-        with BroadcastReader(self._settings, *(topic.name for topic in READ)) as reader:
-            self._snapshots.take(reader.load())
-            self._snapshots.loaded, self._snapshots.problem = True, ""
-            while not self._stop.is_set():
-                self._snapshots.take(reader.poll_new(POLL_SECONDS))
+    def _trouble(self, why: str) -> None:
+        self._snapshots.problem = why

@@ -21,13 +21,10 @@ from ibook.edges.fraud_model import (
     GoldenSet,
     read_json,
 )
-from ibook.edges.model_reports import Reporter
 from ibook.edges.model_store import ModelStore
 from ibook.errors import ModelUnavailable
 from ibook.releases import taking_back
-from ibook.settings import Settings
 from tests.tiny_models import NOW, OTHER, TEST, TRAINED, beside, metadata, released
-from tests.workers import wait_until
 from training.artefact import write_artefact
 
 
@@ -238,21 +235,6 @@ def test_an_error_nobody_foresaw_in_one_release_leaves_the_others_good(
     monkeypatch.setattr("ibook.edges.model_store.load_model", explode)
     champion.apply([released(TRAINED), released(OTHER)])
     assert (version_of(champion), champion.last_refusal) == (TRAINED.model.version, "ZeroDivisionError('a bug')")
-
-
-def test_the_thread_that_follows_releases_survives_what_nobody_foresaw(
-    champion: Champion, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    calls: list[str] = []
-
-    def explode(self: Champion, settings: Settings, reporter: Reporter) -> None:
-        calls.append("again")
-        raise ZeroDivisionError("a bug")
-
-    monkeypatch.setattr(Champion, "_read_releases", explode)
-    monkeypatch.setattr("ibook.edges.champion.RETRY_SECONDS", 0.01)
-    with Champion.follow(Settings(data_dir=tmp_path)):
-        wait_until(lambda: len(calls) > 2, 20, "the thread to go on")
 
 
 def test_releases_of_other_models_are_left_alone(champion: Champion) -> None:
