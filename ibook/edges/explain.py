@@ -1,6 +1,6 @@
 """One purchase's story, gathered from the logs and the archive within a budget of time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -84,6 +84,8 @@ class Gathering:
         self._model: dict[str, Any] = {}
         self._policy: dict[str, Any] = {}
         self._contributions: NDArray[np.float64] | None = None
+        self._homes: set[int] = set()
+        """The partitions that the purchase and its repeats lie in: its answers lie there, too."""
         self.chapters: list[Chapter] = []
         self.missing: list[Missing] = []
 
@@ -114,6 +116,7 @@ class Gathering:
                 continue
             self._purchase_at = self._purchase_at or broker_time(record)
             self._quote_id = self._quote_id or (purchase.quote_id if purchase else None)
+            self._homes.add(record.partition)
             self.chapters.append(story.chapter_of_purchase(_place(record), purchase, again=known > 0))
             known += purchase is not None
         if not looked.records:
@@ -126,11 +129,12 @@ class Gathering:
             self.missing.append(Missing(what="purchase", looked=str(looked)))
             return
         place = Place(*evidence.source, None)
+        self._homes.add(place.partition)
         self._quote_id = evidence.purchase.quote_id
         self.chapters.append(story.chapter_of_purchase(place, evidence.purchase, again=False))
 
     def _decision(self) -> None:
-        looked = self._nearby(FRAUD_EVIDENCE.name)
+        looked = self._nearby(FRAUD_EVIDENCE.name, sorted(self._homes) or None)
         decided = [(_place(each), read) for each in looked.records if (read := _read(each, VerdictEvidence))]
         decided = [each for each in decided if each[1].transaction_id == self._id]
         if not decided and self._found.evidence is not None:
@@ -143,7 +147,7 @@ class Gathering:
             self.missing.append(Missing(what="evidence", looked=f"{looked}; {'; '.join(self._found.looked)}"))
 
     def _verdicts(self) -> None:
-        looked = self._nearby(FRAUD_VERDICTS.name)
+        looked = self._nearby(FRAUD_VERDICTS.name, sorted(self._homes) or None)
         told = [(_place(each), read) for each in looked.records if (read := _read(each, FraudVerdict))]
         told = [each for each in told if each[1].transaction_id == self._id]
         for place, verdict in told:
@@ -151,11 +155,11 @@ class Gathering:
         if not told:
             self.missing.append(Missing(what="verdict", looked=str(looked)))
 
-    def _nearby(self, topic: str) -> Looked:
+    def _nearby(self, topic: str, partitions: Sequence[int] | None = None) -> Looked:
         """What a topic has from a little before the purchase until a day, or as much, after."""
         at = self._found.at
         until = None if at is None else at + AFTER
-        return self._search.look(topic, at, until, before=REMEMBERED, most=REMEMBERED)
+        return self._search.look(topic, at, until, partitions=partitions, before=REMEMBERED, most=REMEMBERED)
 
     # ------------------------------------------------------------------------------------------------ what came of it
     def what_followed(self) -> None:
