@@ -14,12 +14,15 @@ from msgspec.structs import replace
 
 from ibook.codec import encode
 from ibook.edges.archive import archive_to_the_end
+from ibook.edges.backtest import kinds_in_log
 from ibook.edges.kafka import Outgoing, producer, publish
+from ibook.errors import BrokerUnavailable
 from ibook.fraud import load_policy
 from ibook.messages import FraudLabel, Message, Order, PaymentOutcome, PurchaseRequested, VerdictEvidence
 from ibook.rules import DEFAULT_POLICY_PATH
 from ibook.settings import Settings
 from ibook.topics import FRAUD_EVIDENCE, FRAUD_LABELS, PAYMENT_OUTCOMES
+from infra.local.processes import free_port
 from tests.evidence import evidence_for
 from tests.traffic import purchase
 from tests.workers import environment
@@ -102,3 +105,9 @@ def test_what_can_not_be_done_is_one_sentence(logged: Settings, tmp_path: Path) 
         done = backtest(logged, *arguments)
         assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
         assert sentence in done.stderr
+
+
+def test_a_kafka_that_does_not_answer_is_one_sentence(tmp_path: Path) -> None:
+    away = Settings(kafka_bootstrap=f"127.0.0.1:{free_port()}", data_dir=tmp_path)
+    with pytest.raises(BrokerUnavailable, match="No Kafka broker answers on 127.0.0.1"):
+        kinds_in_log(away, datetime.now(UTC))
