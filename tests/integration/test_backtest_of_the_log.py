@@ -109,5 +109,5 @@ def test_what_can_not_be_done_is_one_sentence(logged: Settings, tmp_path: Path) 
 
 def test_a_kafka_that_does_not_answer_is_one_sentence(tmp_path: Path) -> None:
     away = Settings(kafka_bootstrap=f"127.0.0.1:{free_port()}", data_dir=tmp_path)
-    with pytest.raises(BrokerUnavailable, match="No Kafka broker answers on 127.0.0.1"):
+    with pytest.raises(BrokerUnavailable, match="No Kafka broker answers on"):
         kinds_in_log(away, datetime.now(UTC))
