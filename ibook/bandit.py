@@ -13,6 +13,7 @@ from river import bandit, proba
 from ibook.ids import frame, message_id
 from ibook.messages import ArmProbabilities, EventListed, PricePolicy, TicketType
 from ibook.pricing import PRIOR_OFFERS, PRIOR_SALE_SHARE, PricingRules, arm_prices, in_force, slot_of, slot_start
+from ibook.pricing_by_rule import with_rule_price
 from ibook.pricing_demand import DemandPrior, PriceSums, TileSums, beta_of, counts_of, decayed, fit, sample
 from ibook.pricing_guards import PROBABILITY_FLOOR, Anchor, allowed, guarded, hour_of, next_anchor
 from ibook.pricing_programme import solve, to_probabilities
@@ -223,5 +224,8 @@ def next_policy(listing: EventListed, sums: Mapping[str, PriceSums], last: Price
         first_slot=slot + 1,
         currency=listing.currency,
         current=in_force(last, slot, rules),
-        upcoming=decide(beliefs, market),
+        upcoming=[
+            with_rule_price(each, listing, seats_left=market.seats_left, now=slot_start(slot + 1, rules.slot_seconds))
+            for each in decide(beliefs, market)
+        ],
     )

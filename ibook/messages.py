@@ -392,6 +392,19 @@ class JournalEntry(Message, frozen=True, kw_only=True):
     event_id: Id
 
 
+class ExperimentShares(Struct, frozen=True, kw_only=True):
+    """Share of the slots whose price each arm of the experiment decides."""
+
+    list_price: Share
+    rules: Share
+    bandit: Share
+
+    def __post_init__(self) -> None:
+        """Raises ValueError (a decoder's InvalidMessage) unless they sum to 1."""
+        if abs(self.list_price + self.rules + self.bandit - 1.0) > 1e-9:
+            raise ValueError("shares that do not sum to 1")
+
+
 class QuoteIssued(JournalEntry, frozen=True, kw_only=True, tag="quote_issued.v1"):
     """A price was shown to a buyer: an offer. Arm and propensity never leave the journal."""
 
@@ -406,6 +419,15 @@ class QuoteIssued(JournalEntry, frozen=True, kw_only=True, tag="quote_issued.v1"
     """P(arm) under the policy that drew it."""
     policy_version: int
     expires_at: Time
+    decided_by: str = ""
+    """Arm of the experiment: `list_price`, `rules` or `bandit`; empty for a price by order or without a policy."""
+    experiment: int = 0
+    """Version of its shares; 0 are those of the settings."""
+    shares: ExperimentShares | None = None
+    total_propensity: Share | None = None
+    """P(price) under experiment and policy together, whichever arm led to it; None: `propensity` is all there is."""
+    list_price_minor: Minor | None = None
+    seats_left: Seats | None = None
 
 
 class QuoteSold(JournalEntry, frozen=True, kw_only=True, tag="quote_sold.v1"):
@@ -474,6 +496,8 @@ class ArmProbabilities(Struct, frozen=True, kw_only=True):
     """Number of that hour since the epoch."""
     why: str = ""
     """In a sentence, for the shop's staff: what these probabilities come from."""
+    rule_minor: Minor = 0
+    """The price that seats and time alone would give, as the nearest of `prices_minor`; 0 when nobody worked it out."""
 
     def __post_init__(self) -> None:
         """Raises ValueError (a decoder's InvalidMessage) unless there is one of each per arm, and they sum to 1."""
@@ -514,6 +538,58 @@ class PriceControlled(Message, frozen=True, kw_only=True, tag="price_controlled.
     """When the order ends by itself."""
     by: str = ""
     why: str = ""
+
+
+# ---------------------------------------------------------------------------------------------------- price-experiments
+class ArmEnded(Struct, frozen=True, kw_only=True):
+    """An arm of the experiment that decides no more."""
+
+    arm: str
+    why: str
+
+
+class PriceExperiment(Message, frozen=True, kw_only=True, tag="price_experiment.v1"):
+    """Which arm decides how many slots. Topic `price-experiments`, key `about`; the last one counts.
+
+    `shares` hold for the slots that begin at `begins_at` or later, `before` for those until then.
+    """
+
+    about: Id = "shares"
+    version: Annotated[int, Meta(ge=1)]
+    shares: ExperimentShares
+    begins_at: Time
+    before: ExperimentShares
+    before_version: int
+    counts_from: int
+    """Slots of earlier versions are no part of its figures: an order of people begins anew, an arm's end does not."""
+    ended: list[ArmEnded] = []
+    by: str = ""
+    why: str = ""
+
+
+class ArmFigures(Struct, frozen=True, kw_only=True):
+    """What one arm of the experiment earned so far; revenues are multiples of the list price."""
+
+    arm: str
+    slots: int
+    offers: int
+    sales: int
+    revenue_per_offer: float
+    uplift: float | None = None
+    """Against list price, as a share of it; None for list price itself, and while there is too little to say."""
+    low: float | None = None
+    """Interval of 95 % for the uplift that holds at all times at once."""
+    high: float | None = None
+
+
+class ExperimentFigures(Message, frozen=True, kw_only=True, tag="experiment_figures.v1"):
+    """How the experiment stands. Topic `price-experiments`, key `about`."""
+
+    about: Id = "figures"
+    version: int
+    since: Time
+    """Offers that were made before are left out."""
+    arms: list[ArmFigures]
 
 
 QuoteJournal = QuoteIssued | QuoteSold | QuoteTakenBack | ClockTicked

@@ -12,7 +12,7 @@ from typing import Literal
 
 from ibook.clock import from_us, to_us
 from ibook.ids import frame
-from ibook.messages import ArmProbabilities, PricePolicy, TicketType
+from ibook.messages import ArmProbabilities, ExperimentShares, PricePolicy, TicketType
 from ibook.settings import Settings
 
 LIST_PRICE_ARM = -1
@@ -64,6 +64,13 @@ class PriceChoice:
     """95 % interval of the same."""
     why: str
     """A sentence for the shop's staff."""
+    decided_by: str = ""
+    """Arm of the experiment (`ibook.experiments`); empty when the experiment had no say."""
+    experiment: int = 0
+    """Version of its shares."""
+    shares: ExperimentShares | None = None
+    total_propensity: float | None = None
+    """P(this price) under experiment and policy together; None: `propensity` is all there is."""
 
 
 # ------------------------------------------------------------------------------------------------------------- slots
@@ -132,8 +139,8 @@ def choose_price(policy: PricePolicy | None, event_id: str, ticket: TicketType, 
 
     The list price when no policy can be used: none known, too old, or made for other bounds than the listing's.
     """
-    arms = next((one for one in in_force(policy, slot, rules) if one.ticket_type == ticket.name), None)
-    if policy is None or arms is None or not _fits(arms, ticket):
+    arms = arms_for(policy, ticket, slot, rules)
+    if policy is None or arms is None:
         return list_price(ticket)
     arm = draw_arm(arms.probabilities, slot_draw(secret, event_id, ticket.name, slot))
     return PriceChoice(
@@ -141,6 +148,12 @@ def choose_price(policy: PricePolicy | None, event_id: str, ticket: TicketType, 
         policy_version=policy.version, source="policy", expected_sales=arms.expected_sales[arm],
         interval=arms.interval[arm], why=arms.why or "Learned from what sells.",
     )  # fmt: skip
+
+
+def arms_for(policy: PricePolicy | None, ticket: TicketType, slot: int, rules: PricingRules) -> ArmProbabilities | None:
+    """What a policy says of a ticket type in a slot; None when it says nothing, or was made for another listing."""
+    arms = next((one for one in in_force(policy, slot, rules) if one.ticket_type == ticket.name), None)
+    return arms if arms is not None and _fits(arms, ticket) else None
 
 
 def list_price(ticket: TicketType) -> PriceChoice:

@@ -2,7 +2,9 @@
 
 from datetime import datetime
 
-from ibook.messages import EventListed, TicketType
+from msgspec.structs import replace
+
+from ibook.messages import ArmProbabilities, EventListed, TicketType
 
 STRENGTH = 0.5
 """Of the list price, for an event that is sold out before it has begun to sell."""
@@ -27,3 +29,12 @@ def rule_price(listing: EventListed, ticket: TicketType, *, seats_left: int | No
     elapsed = (now - listing.on_sale_at).total_seconds() / life if life > 0 else 1.0
     multiplier = rule_multiplier(1.0 - seats_left / listing.capacity, min(1.0, max(0.0, elapsed)))
     return min(max(round(ticket.list_price_minor * multiplier), ticket.floor_minor), ticket.cap_minor)
+
+
+def with_rule_price(
+    arms: ArmProbabilities, listing: EventListed, *, seats_left: int | None, now: datetime
+) -> ArmProbabilities:
+    """The arms with the rule's price beside them: the nearest of their prices, so that all learn from one another."""
+    ticket = next(each for each in listing.ticket_types if each.name == arms.ticket_type)
+    asked = rule_price(listing, ticket, seats_left=seats_left, now=now)
+    return replace(arms, rule_minor=min(arms.prices_minor, key=lambda price: abs(price - asked)))

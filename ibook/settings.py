@@ -75,6 +75,12 @@ class Settings(BaseSettings):
     """How far prices may lie from those of the hour before, on average, as a share of the list price."""
     price_half_life_seconds: float = Field(default=30 * 86_400.0, gt=0)
     """Age in event time at which an offer counts half."""
+    price_list_share: float = Field(default=0.1, ge=0, le=1)
+    """Share of the slots that show list price, to compare with, until `ibook pricing experiment` orders others."""
+    price_rules_share: float = Field(default=0.1, ge=0, le=1)
+    """Share of the slots that show the rule's price, to compare with, until then."""
+    price_experiment_loss: float = Field(default=0.02, ge=0, lt=1)
+    """An arm of the experiment that certainly earns so much less than list price, as a share of it, is ended."""
     quote_memory_seconds: float = Field(default=6 * 3600.0, gt=0)
     """How long after its expiry an unsold quote is remembered, for settlements read late."""
     refund_seconds: float = Field(default=30 * 86_400.0, gt=0)

@@ -103,6 +103,10 @@ PRICE_CONTROLS = Topic(
     name="price-controls", message=m.PriceControlled, key="event_id, empty for all", written_by="cli",
     read_by="serving, cli", compacted=True, partitions="one",
 )  # fmt: skip
+PRICE_EXPERIMENTS = Topic(
+    name="price-experiments", message=m.PriceExperiment | m.ExperimentFigures, key="about",
+    written_by="cli, policies", read_by="serving, policies, cli", compacted=True, partitions="one",
+)  # fmt: skip
 MODEL_RELEASES = Topic(
     name="model-releases", message=m.ModelReleases, key="model", written_by="training, cli, guards",
     read_by="verdicts, serving, cli", retention_days=-1, partitions="one",
@@ -123,7 +127,7 @@ DEAD_LETTERS = Topic(
 TOPICS = (
     TICKET_ACTIVITY, TICKET_PURCHASES, PAYMENT_OUTCOMES, FRAUD_LABELS, EVENT_LISTINGS, EVENT_INVENTORY,
     COMPETITOR_PRICES, ENTITY_UPDATES, FRAUD_EVIDENCE, FRAUD_VERDICTS, QUOTE_JOURNAL, PRICE_REWARDS, PRICE_POLICIES,
-    PRICE_CONTROLS, MODEL_RELEASES, MODEL_REPORTS, POLICY_RELEASES, DEAD_LETTERS,
+    PRICE_CONTROLS, PRICE_EXPERIMENTS, MODEL_RELEASES, MODEL_REPORTS, POLICY_RELEASES, DEAD_LETTERS,
 )  # fmt: skip
 BY_NAME = {topic.name: topic for topic in TOPICS}
 

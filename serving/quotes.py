@@ -11,7 +11,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request
 
-from ibook import metrics, pricing
+from ibook import experiments, metrics, pricing
 from ibook.clock import Clock
 from ibook.edges.price_snapshots import Snapshots
 from ibook.messages import EventListed, PricePolicy, QuoteIssued, TicketType
@@ -83,6 +83,7 @@ class PriceDesk:
         self.rules = PricingRules.of(self.settings)
         self.keys = quote_keys(self.settings)
         self._secret = self.settings.quote_secret.get_secret_value().encode()
+        self._shares = experiments.shares_of(self.settings)
 
     def prices(self, event_id: str, ticket_type: str | None) -> EventPrices:
         """The current slot's prices of an event. Raises HTTPException 404 or 503."""
@@ -168,7 +169,10 @@ class PriceDesk:
                 choice = price_by_rule(listing, ticket, seats_left, slot, self.rules)
                 self._by_rule[event_id, ticket.name] = slot, choice
                 return choice
-        return pricing.choose_price(policy, event_id, ticket, slot=slot, secret=self._secret, rules=self.rules)
+        trial = experiments.trial_of(self.snapshots.experiment, self._shares, slot, self.rules)
+        return experiments.choose(
+            policy, event_id, ticket, slot=slot, secret=self._secret, rules=self.rules, trial=trial
+        )
 
     def _issue(
         self, request: QuoteRequest, listing: EventListed, choice: PriceChoice, slot: int, now: datetime
@@ -202,6 +206,12 @@ class PriceDesk:
             propensity=choice.propensity,
             policy_version=choice.policy_version,
             expires_at=expires_at,
+            decided_by=choice.decided_by,
+            experiment=choice.experiment,
+            shares=choice.shares,
+            total_propensity=choice.total_propensity,
+            list_price_minor=next(t.list_price_minor for t in listing.ticket_types if t.name == request.ticket_type),
+            seats_left=self.snapshots.seats_left(request.event_id),
         )
 
 

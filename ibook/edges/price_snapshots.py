@@ -9,14 +9,30 @@ from ibook.codec import MAX_OWN_BYTES, decode
 from ibook.edges.follower import Follower
 from ibook.edges.kafka import Record
 from ibook.errors import InvalidMessage
-from ibook.messages import CompetitorPrices, EventListed, InventoryChanged, PriceControlled, PricePolicy
+from ibook.messages import (
+    CompetitorPrices,
+    EventListed,
+    ExperimentFigures,
+    InventoryChanged,
+    PriceControlled,
+    PriceExperiment,
+    PricePolicy,
+)
 from ibook.settings import Settings
-from ibook.topics import BY_NAME, COMPETITOR_PRICES, EVENT_INVENTORY, EVENT_LISTINGS, PRICE_CONTROLS, PRICE_POLICIES
+from ibook.topics import (
+    BY_NAME,
+    COMPETITOR_PRICES,
+    EVENT_INVENTORY,
+    EVENT_LISTINGS,
+    PRICE_CONTROLS,
+    PRICE_EXPERIMENTS,
+    PRICE_POLICIES,
+)
 
 log = structlog.get_logger()
 
 POLL_SECONDS = 0.25
-READ = (EVENT_LISTINGS, EVENT_INVENTORY, COMPETITOR_PRICES, PRICE_POLICIES, PRICE_CONTROLS)
+READ = (EVENT_LISTINGS, EVENT_INVENTORY, COMPETITOR_PRICES, PRICE_POLICIES, PRICE_CONTROLS, PRICE_EXPERIMENTS)
 
 
 class Snapshots:
@@ -28,6 +44,10 @@ class Snapshots:
         self.inventory: dict[str, InventoryChanged] = {}
         self.competitors: dict[str, CompetitorPrices] = {}
         self.controls: dict[str, PriceControlled] = {}
+        self.experiment: PriceExperiment | None = None
+        """What was ordered of the experiment; None: the settings' shares."""
+        self.figures: ExperimentFigures | None = None
+        """How it stood when that was last told."""
         self.loaded = False
         """All these topics were read to their end once."""
         self.problem = "Kafka was not read yet."
@@ -55,7 +75,9 @@ class Snapshots:
                             reason=error.reason, detail=error.detail)  # fmt: skip
 
     def _take(self, record: Record) -> None:
-        if record.value is None:
+        if record.topic == PRICE_EXPERIMENTS.name:
+            self._take_experiment(record.value)
+        elif record.value is None:
             self._known[record.topic].pop((record.key or b"").decode(errors="replace"), None)
         elif record.topic == PRICE_POLICIES.name:
             self.take_policy(decode(record.value, PricePolicy, max_bytes=MAX_OWN_BYTES))
@@ -64,6 +86,14 @@ class Snapshots:
             self.controls[control.event_id] = control
         else:
             _keep_newest(self._known[record.topic], decode(record.value, BY_NAME[record.topic].message))
+
+    def _take_experiment(self, value: bytes | None) -> None:
+        if value is not None:
+            told: PriceExperiment | ExperimentFigures = decode(value, PriceExperiment | ExperimentFigures)
+            if isinstance(told, PriceExperiment):
+                self.experiment = told
+            else:
+                self.figures = told
 
     @property
     def _known(self) -> dict[str, dict[str, Any]]:

@@ -19,7 +19,10 @@ from serving.sales import Sales
 from serving.score_desk import ScoreDesk
 
 NOW = datetime(2026, 3, 1, 12, 2, tzinfo=UTC)
-SETTINGS = Settings(slot_seconds=300.0, quote_ttl_seconds=600.0, quote_secret="secret", partitions=4)
+SETTINGS = Settings(
+    slot_seconds=300.0, quote_ttl_seconds=600.0, quote_secret="secret", partitions=4, price_list_share=0.0,
+    price_rules_share=0.0,
+)  # fmt: skip
 SLOT = slot_of(NOW, 300.0)
 LISTING = EventListed(
     message_id="l", occurred_at=NOW, event_id="gala", name="Gala", category="concerts", promoter_id="p", venue="v",

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 from msgspec import inspect
 
-from ibook.messages import ArmProbabilities, TicketType
+from ibook.messages import ArmProbabilities, ExperimentShares, TicketType
 
 INT64 = 2**63 - 1
 ZONES = st.sampled_from([UTC, *(timezone(timedelta(minutes=minutes)) for minutes in (-720, -210, 60, 345, 840))])
@@ -105,5 +105,12 @@ def _normalised(weights: list[int]) -> list[float]:
     return [weight / sum(weights) for weight in weights]
 
 
-SPECIAL: dict[type, Callable[[], st.SearchStrategy[Any]]] = {TicketType: _ticket_types, ArmProbabilities: _arms}
+def _shares() -> st.SearchStrategy[ExperimentShares]:
+    parts = st.lists(st.integers(1, 1000), min_size=3, max_size=3).map(_normalised)
+    return parts.map(lambda each: ExperimentShares(list_price=each[0], rules=each[1], bandit=each[2]))
+
+
+SPECIAL: dict[type, Callable[[], st.SearchStrategy[Any]]] = {
+    TicketType: _ticket_types, ArmProbabilities: _arms, ExperimentShares: _shares,
+}  # fmt: skip
 """Structs whose fields must agree with one another."""
