@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli import pricing_experiment
 from cli.settings import DataDir, person, settings_of_running
 from ibook.errors import ConfigurationError
 
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
     from ibook.messages import PriceControlled, PricePolicy
     from ibook.settings import Settings
 
-app = typer.Typer(help="Prices: what they follow; freeze them, roll them back.", no_args_is_help=True)
+app = typer.Typer(
+    help="Prices: what they follow and what they earn; freeze them, roll them back, experiment.", no_args_is_help=True
+)
+app.command()(pricing_experiment.report)
+app.command()(pricing_experiment.experiment)
 
 Event = Annotated[str, typer.Argument(metavar="[EVENT]", help="An event's id [default: all events].")]
 Why = Annotated[str, typer.Option("--why", help="For those who look at it later.")]

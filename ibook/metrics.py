@@ -74,6 +74,12 @@ JOURNAL_DROPPED = Counter("ibook_quote_journal_dropped_total", "Journal entries 
 QUOTES_REFUSED = Counter("ibook_price_quotes_refused_total", "Payments at a quote that was not honoured.", ["reason"])
 REWARDS = Counter("ibook_price_rewards_total", "Rewards settled.", ["kind"])
 POLICIES = Counter("ibook_price_policies_total", "Price policies published.")
+EXPERIMENT_UPLIFT = Gauge(
+    "ibook_price_experiment_uplift",
+    "Revenue per offer of an arm of the experiment against list price, as a share of it: value, low, high.",
+    ["arm", "which"],
+)
+EXPERIMENT_ENDED = Counter("ibook_price_experiment_ended_total", "Arms ended because they lost money.", ["arm"])
 
 ARCHIVE_ROWS = Counter("ibook_archive_rows_total", "Rows archived, durably.", ["topic"])
 ARCHIVE_FILES = Counter("ibook_archive_files_total", "Archive files written: flushed, or merged from others.", ["how"])

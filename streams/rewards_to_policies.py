@@ -15,6 +15,7 @@ from ibook import metrics
 from ibook.bandit import next_policy
 from ibook.clock import Clock, SystemClock
 from ibook.codec import decode, encode, pack_state, unpack_state
+from ibook.edges.experiment_watch import LOOK_SECONDS, ExperimentWatch
 from ibook.edges.price_snapshots import SnapshotReader, Snapshots
 from ibook.errors import InvalidMessage
 from ibook.messages import EventListed, PriceReward
@@ -62,6 +63,11 @@ class Learner:
         async with self._lock:
             self._up_to_date.clear()
             self._held = partitions
+
+    @property
+    def watches(self) -> bool:
+        """Whether this process looks after the experiment: one of them does, the one that holds partition 0."""
+        return 0 in self._held
 
     async def hand_over(self) -> None:
         """Partitions are about to move: finish the step at hand and touch them no more."""
@@ -188,4 +194,5 @@ def create(settings: Settings, clock: Clock | None = None) -> faust.App:
         await each_batch(stream, learner.handle)
 
     every(app, settings.policy_seconds, learner.publish_policies)
+    every(app, LOOK_SECONDS, ExperimentWatch(settings, snapshots, clock).task(lambda: learner.watches))
     return app

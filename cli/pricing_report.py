@@ -1,0 +1,133 @@
+"""What `ibook pricing report` and `ibook pricing experiment` say, in words and as JSON."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from ibook.experiment_figures import ArmReport, report, tally
+from ibook.experiments import ARMS, LIST_PRICE, Trial, share_of, standing_at
+from ibook.messages import ArmEnded, ExperimentShares, PriceExperiment
+from ibook.slot_book import SlotBook, arm_of, experiment_slots
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+NAMES = {"list_price": "list price", "rules": "rules", "bandit": "bandit"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """All that is told of the experiment."""
+
+    trial: Trial
+    ended: Sequence[ArmEnded]
+    since: datetime
+    events: int
+    open_slots: int
+    next_settled: datetime | None
+    rewards_behind: int
+    """Journal entries that the rewards worker has not read yet."""
+    within: float
+    arms: Sequence[ArmReport]
+
+    @property
+    def slots(self) -> int:
+        """Settled slots of all arms."""
+        return sum(each.slots for each in self.arms)
+
+
+def standing_of(
+    book: SlotBook, order: PriceExperiment | None, shares: ExperimentShares, *, since: datetime, now: datetime,
+    grace: timedelta, behind: int, within: float,
+) -> Standing:  # fmt: skip
+    """How the experiment stands by what the log holds since an instant."""
+    counts_from = order.counts_from if order else 0
+    settled = list(book.settled(now, grace))
+    ours = {decision.event_id for decision, _ in settled if arm_of(decision)}
+    drawn = sum(arm_of(decision) is not None for decision in book.decisions.values())
+    return Standing(
+        trial=standing_at(order, shares, now), ended=order.ended if order else (), since=since, events=len(ours),
+        open_slots=drawn - sum(arm_of(decision) is not None for decision, _ in settled),
+        next_settled=book.next_settled(now, grace), rewards_behind=behind, within=within,
+        arms=report(tally(experiment_slots(settled, counts_from)), within=within),
+    )  # fmt: skip
+
+
+def sentences(found: Standing) -> Iterator[str]:
+    """What holds, what the figures rest on, and what is missing."""
+    yield shares_sentence(found.trial)
+    for each in found.ended:
+        yield f"{NAMES.get(each.arm, each.arm).capitalize()} was ended: {each.why}"
+    since = f"{found.since:%Y-%m-%d %H:%M} UTC"
+    if not found.slots:
+        yield f"There is nothing to report yet: no slot that was shown since {since} is settled."
+        if found.next_settled:
+            yield (
+                f"{found.open_slots} are open; the first will be settled at {found.next_settled:%Y-%m-%d %H:%M:%S} "
+                "UTC, when its quotes have expired."
+            )
+        return
+    offers = sum(each.offers for each in found.arms)
+    yield (
+        f"{found.slots:,} settled slots of {found.events:,} events with {offers:,} offers since {since}; "
+        f"{found.open_slots:,} are still open."
+    )
+    if found.rewards_behind > 0:
+        yield f"journal-to-rewards has {found.rewards_behind:,} entries to read: the newest slots will change."
+
+
+def shares_sentence(trial: Trial) -> str:
+    """Which arm decides how much."""
+    told = ", ".join(f"{NAMES[arm]} {share_of(trial.shares, arm):.0%}" for arm in ARMS)
+    which = f"version {trial.version}" if trial.version else "as set up"
+    return f"Who decides the slots ({which}): {told}."
+
+
+def notes(found: Standing) -> Iterator[str]:
+    """How the table is to be read."""
+    yield (
+        "Revenue per offer is a share of the list price, so that events can be added up; a sale counts as one ticket. "
+        "The 95 % interval of the uplift is clustered by slot and holds at every look: stop when you like."
+    )
+    yield f"Slots needed: of all arms, until the uplift is known to {found.within:.0%} of list price's revenue."
+
+
+def table(found: Standing) -> "Table":
+    """The arms."""
+    from rich.table import Table
+
+    drawn = Table(box=None)
+    drawn.add_column("arm")
+    for head in ("slots", "offers", "sales", "revenue per offer", "uplift", "from", "to", "slots needed"):
+        drawn.add_column(head, justify="right")
+    for each in found.arms:
+        drawn.add_row(
+            NAMES[each.arm], f"{each.slots:,}", f"{each.offers:,}", f"{each.sales:,}",
+            "" if each.revenue_per_offer is None else f"{each.revenue_per_offer:.2%}", *_uplift(each),
+        )  # fmt: skip
+    return drawn
+
+
+def _uplift(each: ArmReport) -> tuple[str, ...]:
+    if each.arm == LIST_PRICE:
+        return ("",) * 4
+    if each.uplift is None or each.low is None or each.high is None:
+        return "too few slots", "", "", ""
+    needed = f"{each.slots_needed:,}" if each.slots_needed else "enough"
+    return f"{each.uplift:+.1%}", f"{each.low:+.1%}", f"{each.high:+.1%}", needed
+
+
+def as_json(found: Standing) -> dict[str, Any]:
+    """As plain data."""
+    return {
+        "version": found.trial.version,
+        "shares": {arm: share_of(found.trial.shares, arm) for arm in ARMS},
+        "ended": {each.arm: each.why for each in found.ended},
+        "since": found.since,
+        "events": found.events,
+        "open_slots": found.open_slots,
+        "rewards_behind": found.rewards_behind,
+        "within": found.within,
+        "arms": [asdict(each) for each in found.arms],
+    }
