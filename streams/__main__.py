@@ -57,7 +57,7 @@ def _run_app(app: "AppT") -> None:
     try:
         faust.Worker(app, loglevel="warn", redirect_stdouts=False, quiet=True).execute_from_commandline()
     except SystemExit as stopped:
-        # All is committed and closed. Unloading Feast and XGBoost would take seconds in which nobody owns the work.
+        # All is committed and closed. Unloading what was imported would take time in which nobody owns the work.
         logging.shutdown()
         sys.stdout.flush()
         os._exit(stopped.code if isinstance(stopped.code, int) else 1)

@@ -3,14 +3,10 @@
 import json
 from importlib import util
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ibook.edges.feast_import import import_feast
 from ibook.errors import ConfigurationError
 from ibook.settings import Settings
-
-if TYPE_CHECKING:
-    from feast import RepoConfig
 
 PROJECT = "ibook"
 ENTITY_KEY_VERSION = 3
@@ -29,14 +25,10 @@ def yaml_path(settings: Settings) -> Path:
     return settings.data_dir.absolute() / "feature_store.yaml"
 
 
-def redis_connection(url: str, timeout_seconds: float) -> str:
-    """A Redis URL in Feast's own notation, `host:port,option=value,…`; every wait is bounded and none is repeated.
+def redis_options(url: str, timeout_seconds: float) -> dict[str, Any]:
+    """What a Redis client is made with for a URL; every wait is bounded and none is repeated.
 
-    Values travel as JSON, since Feast splits at commas and parses what looks like JSON. Raises ConfigurationError
-    for a URL that Redis or Feast does not understand.
-
-    >>> redis_connection("redis://:p,w@cache:6380/2", 0.25)
-    'cache:6380,db=2,password="p\\\\u002cw",socket_timeout=0.25,socket_connect_timeout=0.25,retry=null'
+    Raises ConfigurationError for a URL that Redis or Feast does not understand.
     """
     from redis.connection import SSLConnection, UnixDomainSocketConnection, parse_url
 
@@ -52,8 +44,20 @@ def redis_connection(url: str, timeout_seconds: float) -> str:
         options["ssl"] = True
     # Redis-py would try three times with pauses of seconds; our callers have a fallback and want to know at once.
     bounds = {"socket_timeout": timeout_seconds, "socket_connect_timeout": timeout_seconds, "retry": None}
-    options = {"db": 0, **dict(sorted(options.items())), **bounds}
-    return ",".join([f"{host}:{port}", *(f"{name}={_json(value)}" for name, value in options.items())])
+    return {"host": host, "port": port, "db": 0, **dict(sorted(options.items())), **bounds}
+
+
+def redis_connection(url: str, timeout_seconds: float) -> str:
+    """A Redis URL in Feast's own notation, `host:port,option=value,…`, as `redis_options` takes it apart.
+
+    Values travel as JSON, since Feast splits at commas and parses what looks like JSON. Raises ConfigurationError.
+
+    >>> redis_connection("redis://:p,w@cache:6380/2", 0.25)
+    'cache:6380,db=2,password="p\\\\u002cw",socket_timeout=0.25,socket_connect_timeout=0.25,retry=null'
+    """
+    options = redis_options(url, timeout_seconds)
+    address = f"{options.pop('host')}:{options.pop('port')}"
+    return ",".join([address, *(f"{name}={_json(value)}" for name, value in options.items())])
 
 
 def _json(value: Any) -> str:
@@ -104,21 +108,3 @@ def has_bigquery() -> bool:
         return all(util.find_spec(f"google.cloud.{name}") for name in ("bigquery", "storage"))
     except ModuleNotFoundError:  # there is no google.cloud at all
         return False
-
-
-def online_config(settings: Settings) -> "RepoConfig":
-    """Feast's configuration of a worker: Redis alone. Imports Feast, which takes seconds."""
-    import_feast()
-    from feast import RepoConfig
-
-    return RepoConfig(
-        project=PROJECT,
-        provider="local",
-        registry=str(registry_path(settings)),
-        online_store={
-            "type": "redis",
-            "connection_string": redis_connection(settings.redis_url, settings.feature_read_seconds),
-        },
-        offline_store=None,  # workers never read it, and DuckDB would cost them a second and 40 MB
-        entity_key_serialization_version=ENTITY_KEY_VERSION,
-    )

@@ -1,35 +1,31 @@
 """Window states, heartbeats and plain columns in Feast's online store.
 
-`FeatureStore`'s own methods parse the registry on every call, and its provider makes a Redis command per row. The hot
-path takes configuration, keys and connection from Feast, and reads and writes Feast's rows by `feast_rows`: a batch is
-one request. Redis keeps, per row, the newest event timestamp; an older or equal one is dropped.
+`FeatureStore`'s own methods parse the registry on every call, its provider makes a Redis command per row, and importing
+either takes seconds. The hot path writes and reads the same rows by `feast_format` and `feast_rows`: a batch is one
+request. Redis keeps, per row, the newest event timestamp; an older or equal one is dropped.
 """
 
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ibook.edges import feast_rows
-from ibook.edges.feast_config import ENTITY_KEY_VERSION, PROJECT, online_config
+from ibook.edges.feast_config import PROJECT, redis_options
+from ibook.edges.feast_format import Key, bytes_of, column_field, row_key, stamp_field, timestamp_bytes, value_bytes
 from ibook.edges.feast_views import HEARTBEAT_VIEW, REALTIME_VIEW, STATE_VIEWS, VIEWS, View
 from ibook.entities import EntityName
 from ibook.errors import FeatureUnavailable
 from ibook.features import RealtimeMetrics
-from ibook.measures import SECOND
 from ibook.settings import Settings
 
 if TYPE_CHECKING:
-    from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-    from feast.protos.feast.types.Value_pb2 import Value
+    from redis import Redis
 
 Result = TypeVar("Result")
 _ERA = struct.Struct(">q")
 _NO_ERA = _ERA.pack(0)
-KEYS_REMEMBERED = 100_000
-Key = str | int
-Place = tuple["View", Key]
+Place = tuple[View, Key]
 """A row."""
 Row = tuple[Key, Mapping[str, bytes | int | float], int]
 """Key, columns and event timestamp in microseconds."""
@@ -43,28 +39,14 @@ class OnlineStore:
     """
 
     def __init__(self, settings: Settings) -> None:
-        """Import Feast (seconds) and prepare the views; Redis need not be there yet. Raises ConfigurationError."""
-        self._config = online_config(settings)
-        from feast.infra.online_stores.helpers import _mmh3, _redis_key
-        from feast.infra.provider import get_provider
-        from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-        from feast.protos.feast.types.Value_pb2 import Value
-        from google.protobuf.timestamp_pb2 import Timestamp
+        """Prepare the views; Redis need not be there yet. Raises ConfigurationError."""
         from redis.exceptions import RedisError
 
-        self._provider = get_provider(self._config)
         self._redis_error = RedisError
-        self._entity_key: type[EntityKey] = EntityKey
-        self._value: type[Value] = Value
-        self._timestamp = Timestamp
-        self._fields = {view.name: [_mmh3(f"{view.name}:{column}") for column in view.columns] for view in VIEWS}
+        self._options = redis_options(settings.redis_url, settings.feature_read_seconds)
+        self._client: Redis | None = None
+        self._fields = {view.name: [column_field(view.name, column) for column in view.columns] for view in VIEWS}
         """View -> Redis field of each column."""
-
-        @lru_cache(KEYS_REMEMBERED)
-        def redis_key(join_key: str, key: Key) -> bytes:
-            return bytes(_redis_key(PROJECT, self._key(join_key, key), ENTITY_KEY_VERSION))
-
-        self._redis_key = redis_key
 
     def read(
         self, keys: Mapping[EntityName, Sequence[str]], n_partitions: int
@@ -127,9 +109,7 @@ class OnlineStore:
 
     def close(self) -> None:
         """Close the connections. A later call opens new ones."""
-        store = self._provider.online_store
-        # Feast 0.67 has no way to close a synchronous client: its teardown would delete the rows.
-        client, store._client = store._client, None
+        client, self._client = self._client, None
         if client is not None:
             client.close()
 
@@ -137,55 +117,40 @@ class OnlineStore:
         """The only column of rows of views of bytes, all as of one instant. A row asked for twice is read once."""
         if not places:
             return []
-        cells = [(self._redis_key(view.join_key, key), self._fields[view.name][0]) for view, key in places]
+        cells = [(row_key(PROJECT, view.join_key, key), self._fields[view.name][0]) for view, key in places]
         unique = list(dict.fromkeys(cells))
         found = dict(zip(unique, self._asked(lambda: self._fetched(unique)), strict=True))
         return [found[cell] for cell in cells]
 
     def _fetched(self, cells: Sequence[tuple[bytes, bytes]]) -> list[bytes | None]:
-        return [None if row is None else self._bytes(row) for row in feast_rows.read(self._client(), cells)]
+        return [None if row is None else bytes_of(row) for row in feast_rows.read(self._connected(), cells)]
 
-    def _client(self) -> Any:
-        return self._provider.online_store._get_client(self._config.online_store)
+    def _connected(self) -> "Redis":
+        if self._client is None:
+            from redis import Redis
 
-    def _bytes(self, row: bytes) -> bytes | None:
-        """A row's bytes; an unset value is a row that somebody wrote without one."""
-        value = self._value.FromString(row)
-        return value.bytes_val if value.WhichOneof("val") == "bytes_val" else None
+            self._client = Redis(**self._options)
+        return self._client
 
     def _write(self, view: View, rows: Sequence[Row]) -> None:
         if not rows:
             return
         encoded = [
             (
-                self._redis_key(view.join_key, key),
-                self._timestamp(seconds=us // SECOND, nanos=us % SECOND * 1000).SerializeToString(),
-                [self._proto(columns[name]).SerializeToString() for name in view.columns],
+                row_key(PROJECT, view.join_key, key),
+                timestamp_bytes(us),
+                [value_bytes(columns[name]) for name in view.columns],
             )
             for key, columns, us in rows
         ]
         fields = self._fields[view.name]
-        self._asked(lambda: feast_rows.write(self._client(), f"_ts:{view.name}", fields, encoded))
+        self._asked(lambda: feast_rows.write(self._connected(), stamp_field(view.name), fields, encoded))
 
     def _asked(self, request: Callable[[], Result]) -> Result:
         try:
             return request()
         except self._redis_error as error:
             raise FeatureUnavailable(f"the online store does not answer: {error}") from error
-
-    def _key(self, join_key: str, key: Key) -> "EntityKey":
-        return self._entity_key(join_keys=[join_key], entity_values=[self._proto(key)])
-
-    def _proto(self, value: bytes | int | float | str) -> "Value":
-        match value:
-            case bytes():
-                return self._value(bytes_val=value)
-            case str():
-                return self._value(string_val=value)
-            case int():
-                return self._value(int64_val=value)
-            case float():
-                return self._value(double_val=value)
 
 
 def _state_places(keys: Mapping[EntityName, Sequence[str]]) -> list[Place]:

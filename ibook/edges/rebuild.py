@@ -18,7 +18,8 @@ from ibook.backfill import fold_log
 from ibook.edges.archive import archive_of
 from ibook.edges.archive_files import name_holes
 from ibook.edges.bulk import read_bulk, spans
-from ibook.edges.feast_config import ENTITY_KEY_VERSION, PROJECT
+from ibook.edges.feast_config import PROJECT
+from ibook.edges.feast_format import column_field, row_key, stamp_field
 from ibook.edges.feast_views import STATE_VIEWS
 from ibook.edges.kafka import Outgoing, producer, publish
 from ibook.edges.kafka_admin import list_topics
@@ -361,21 +362,13 @@ def _answering() -> Iterator[None]:
 
 def _fields(entity: EntityName) -> tuple[bytes, bytes]:
     """The fields of a state's row, as Feast names them: event timestamp and value."""
-    from feast.infra.online_stores.helpers import _mmh3
-
     view = STATE_VIEWS[entity]
     (column,) = view.columns
-    return f"_ts:{view.name}".encode(), _mmh3(f"{view.name}:{column}")
+    return stamp_field(view.name).encode(), column_field(view.name, column)
 
 
 def _redis_key(entity: EntityName, name: str) -> bytes:
-    from feast.infra.online_stores.helpers import _redis_key
-    from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-    from feast.protos.feast.types.Value_pb2 import Value
-
-    key = EntityKey(join_keys=[STATE_VIEWS[entity].join_key], entity_values=[Value(string_val=name)])
-    found: bytes = _redis_key(PROJECT, key, ENTITY_KEY_VERSION)
-    return found
+    return row_key(PROJECT, STATE_VIEWS[entity].join_key, name)
 
 
 def _stamp_us(timestamp: bytes) -> int:

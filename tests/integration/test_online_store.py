@@ -19,7 +19,14 @@ from redis import Redis
 
 from ibook.clock import from_us, to_us
 from ibook.edges.feast_apply import apply_feature_repo, repo_folder
-from ibook.edges.feast_config import yaml_path
+from ibook.edges.feast_config import (
+    ENTITY_KEY_VERSION,
+    PROJECT,
+    SDK_SECONDS,
+    redis_connection,
+    registry_path,
+    yaml_path,
+)
 from ibook.edges.feast_import import import_feast
 from ibook.edges.feast_on_demand import EVENT_HISTORY, USER_BEHAVIOR
 from ibook.edges.feast_views import STATE_VIEWS, View, feast_entity, feast_view
@@ -139,6 +146,23 @@ def test_states_and_heartbeats_are_of_one_instant(store: OnlineStore, settings: 
     assert seen
 
 
+@pytest.fixture
+def by_feast(settings: Settings) -> Iterator[tuple[Any, Any]]:
+    """Feast's own provider on the same Redis, and its configuration."""
+    import_feast()
+    from feast import RepoConfig
+    from feast.infra.provider import get_provider
+
+    config = RepoConfig(
+        project=PROJECT, provider="local", registry=str(registry_path(settings)), offline_store=None,
+        online_store={"type": "redis", "connection_string": redis_connection(settings.redis_url, SDK_SECONDS)},
+        entity_key_serialization_version=ENTITY_KEY_VERSION,
+    )  # fmt: skip
+    provider = get_provider(config)
+    yield provider, config
+    provider.online_store._get_client(config.online_store).close()
+
+
 def feast_key(view: View, key: str) -> Any:
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey
     from feast.protos.feast.types.Value_pb2 import Value
@@ -146,15 +170,16 @@ def feast_key(view: View, key: str) -> Any:
     return EntityKey(join_keys=[view.join_key], entity_values=[Value(string_val=key)])
 
 
-def test_rows_are_found_where_feasts_own_reads_look_for_them(store: OnlineStore) -> None:
+def test_rows_are_found_where_feasts_own_reads_look_for_them(store: OnlineStore, by_feast: tuple[Any, Any]) -> None:
+    provider, config = by_feast
     for entity in ENTITIES:
         store.write_states(entity, [("here", entity.encode(), NOW_US)])
     for entity, view in STATE_VIEWS.items():
         keys = [feast_key(view, key) for key in ("here", "not")]
-        found = store._provider.online_read(store._config, feast_view(view, feast_entity(view)), keys)
+        found = provider.online_read(config, feast_view(view, feast_entity(view)), keys)
         (column,) = view.columns
-        by_feast = [row[column].bytes_val or None if row else None for _, row in found]
-        assert by_feast == store.read_states({entity: ["here", "not"]})[entity] == [entity.encode(), None]
+        read = [row[column].bytes_val or None if row else None for _, row in found]
+        assert read == store.read_states({entity: ["here", "not"]})[entity] == [entity.encode(), None]
         assert found[0][0] == from_us(NOW_US)
 
 
@@ -162,16 +187,19 @@ INSTANTS = (0, 1, 999_999, 1_000_000, 1_000_001, NOW_US, NOW_US + 1)
 
 
 @pytest.mark.parametrize("feast_is_first", [False, True])
-def test_feast_and_we_agree_on_which_row_is_newer(store: OnlineStore, feast_is_first: bool) -> None:
+def test_feast_and_we_agree_on_which_row_is_newer(
+    store: OnlineStore, by_feast: tuple[Any, Any], feast_is_first: bool
+) -> None:
+    provider, config = by_feast
     from feast.protos.feast.types.Value_pb2 import Value
 
     view = STATE_VIEWS["card"]
     table, (column,) = feast_view(view, feast_entity(view)), view.columns
 
-    def write(by_feast: bool, key: str, state: bytes, stamp_us: int) -> None:
-        if by_feast:
+    def write(feasts: bool, key: str, state: bytes, stamp_us: int) -> None:
+        if feasts:
             row = (feast_key(view, key), {column: Value(bytes_val=state)}, from_us(stamp_us), None)
-            store._provider.online_write_batch(store._config, table, [row], None)
+            provider.online_write_batch(config, table, [row], None)
         else:
             store.write_states("card", [(key, state, stamp_us)])
 

@@ -166,6 +166,17 @@ assert not {"feast", "redis"} & set(sys.modules)
 """)
 
 
+def test_a_worker_needs_nothing_of_feasts_to_read_and_write_its_rows() -> None:
+    run_python("""
+import sys
+from ibook.edges.online_store import OnlineStore
+from ibook.settings import Settings
+import streams.purchases_to_verdicts, streams.entities_to_features
+OnlineStore(Settings()).close()
+assert not {"feast", "pandas", "pyarrow"} & set(sys.modules)
+""")
+
+
 def test_feast_leaves_the_metrics_of_the_process_alone() -> None:
     run_python("""
 import os
