@@ -14,6 +14,7 @@ from ibook.edges.fraud_model import FraudModel, load_model
 from ibook.edges.kafka import Outgoing, Record, producer, publish
 from ibook.edges.model_reports import Reporter, process_name
 from ibook.edges.model_store import Looks, ModelStore
+from ibook.edges.xgboost_import import import_xgboost
 from ibook.errors import InvalidMessage, ModelUnavailable
 from ibook.messages import ModelReleases, Release, ReleaseTakenBack
 from ibook.metrics import MODEL_RELEASES, MODELS_TAKEN_BACK
@@ -196,7 +197,7 @@ class Champion:
         self.close()
 
     def _take(self, records: Sequence[Record]) -> None:
-        import xgboost  # noqa: F401  # seconds of work, better before the first purchase than beside it
+        import_xgboost()  # a second of work, better before the first purchase than beside it
 
         self.apply(self._decoded(records))
 
