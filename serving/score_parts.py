@@ -115,7 +115,7 @@ class ScoreParts:
         ):
             waited += 0.5
         gc.freeze()  # what was imported stays: the collector need not walk it while requests wait
-        return ScoreDesk(reader, Scorer(settings, champion, policies, self._clock), self._clock)
+        return ScoreDesk(reader, Scorer(settings, champion, policies, self._clock, is_asked=True), self._clock)
 
 
 def _tell(loop: asyncio.AbstractEventLoop, made: "asyncio.Future[ScoreDesk]", outcome: ScoreDesk | Exception) -> None:

@@ -17,6 +17,7 @@ from ibook.errors import ConfigurationError
 from ibook.settings import Settings
 from streams.connections import mend_connections
 from streams.fetching import RELAXED, Patience, patient_transport
+from streams.header_names import read_odd_header_names
 from streams.leaving import Watchdog, leave_when_commits_hang
 
 log = structlog.get_logger()
@@ -62,6 +63,7 @@ def create_app(name: str, settings: Settings, patience: Patience = RELAXED) -> f
         consumer_group_instance_id=f"{name}-{settings.worker_name}",
     )
     mend_connections()
+    read_odd_header_names()
     app.transport = patient_transport(app, brokers, patience)
     keep_no_statistics(app)
     quiesce_after_rebalance(app)

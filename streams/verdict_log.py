@@ -34,9 +34,9 @@ def answered_before(settings: Settings, partition: int, broker_ms: int) -> Answe
     """The transactions answered in a partition, as its verdict log tells.
 
     From a minute before `broker_ms`, the broker time of the first purchase to decide, or further back: up to 24 h
-    before it, or the last `MAX_TRANSACTIONS` verdicts.
+    before it, or the last `MAX_TRANSACTIONS` verdicts. All of them are kept, however many a group that was set back
+    has to pass again: the oldest are the first to be asked for.
     """
-    answered = Answered()
     # What is uncommitted is no matter: the verdict log is ours, and these purchases were read before.
     consumer = log_reader(settings.kafka_bootstrap, uncommitted=True)
     try:
@@ -45,6 +45,7 @@ def answered_before(settings: Settings, partition: int, broker_ms: int) -> Answe
         must = offset_at(consumer, topic, partition, broker_ms - LOOK_BACK_MS, high)
         day = offset_at(consumer, topic, partition, broker_ms - REMEMBERED_MS, high)
         start = max(low, min(must, max(day, high - MAX_TRANSACTIONS)))
+        answered = Answered(max(MAX_TRANSACTIONS, high - start))
         for message in read(consumer, [Stretch(topic, partition, start, high)]):
             key = message.key()
             if key is not None:

@@ -4,14 +4,14 @@ from collections import Counter
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Self
+from typing import Self
 
 from confluent_kafka import KafkaException, Message, TopicPartition
 
 from ibook.answered import MAX_TRANSACTIONS
 from ibook.clock import Clock, to_us
 from ibook.codec import decode_dead_letter, decode_letters, encode
-from ibook.edges.kafka import Outgoing, extent, producer, publish
+from ibook.edges.kafka import Outgoing, extent, headers_of, producer, publish
 from ibook.edges.kafka_admin import list_topics
 from ibook.edges.log import Stretch, log_reader, offset_at, read
 from ibook.errors import BrokerUnavailable, InvalidMessage
@@ -115,10 +115,9 @@ class DeadLetters:
 
 
 def _outgoing(message: Message) -> Outgoing:
-    headers: Any = message.headers() or []
     return Outgoing(
         topic=str(message.topic()), partition=int(message.partition() or 0), key=message.key(), value=message.value(),
-        headers=tuple((str(name), value or b"") for name, value in headers),
+        headers=headers_of(message),
     )  # fmt: skip
 
 

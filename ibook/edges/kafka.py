@@ -229,7 +229,6 @@ class BroadcastReader:
 
 def record_of(message: Message) -> Record:
     """A message as it lies in its partition."""
-    headers: Any = message.headers() or []
     return Record(
         topic=str(message.topic()),
         partition=int(message.partition() or 0),
@@ -237,5 +236,14 @@ def record_of(message: Message) -> Record:
         timestamp_ms=message.timestamp()[1],
         key=message.key(),
         value=message.value(),
-        headers=tuple((name, value if isinstance(value, bytes) else b"") for name, value in headers),
+        headers=headers_of(message),
     )
+
+
+def headers_of(message: Message) -> tuple[tuple[str, bytes], ...]:
+    """A message's headers; none when one of their names is not UTF-8, which the client can't read past."""
+    try:
+        headers: Any = message.headers() or ()
+    except (UnicodeDecodeError, SystemError):  # the client raises now one, now the other
+        return ()
+    return tuple((name, value if isinstance(value, bytes) else b"") for name, value in headers)

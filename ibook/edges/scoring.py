@@ -66,8 +66,13 @@ class Vectors(NamedTuple):
 class Scorer:
     """Scores and decides batches with the model and the policy of the moment."""
 
-    def __init__(self, settings: Settings, champion: Champion, policies: PolicyInForce, clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, champion: Champion, policies: PolicyInForce, clock: Clock, *, is_asked: bool = False
+    ) -> None:
+        """`is_asked`: somebody asks what would be decided. Whoever may ask may choose the purchases, so they must not
+        speak for or against a model, nor count as explored."""
         self._settings = settings
+        self._is_asked = is_asked
         self._models = ModelScorer(champion, settings)
         self._policies = policies
         self._clock = clock
@@ -163,7 +168,7 @@ class Scorer:
             return decide_all(scores, matrix, wanted, policy, about.posture, draws, about.decided_at)
 
         decisions = decisions_by(said.scores if said else [None] * len(rows))
-        if said and (said.running.former or said.running.challenger):
+        if said and not self._is_asked and (said.running.former or said.running.challenger):
             counted = said.scores  # most often the champion's own: its decisions are not made twice
 
             def approvals(each: NDArray[np.float64]) -> int:
@@ -171,7 +176,8 @@ class Scorer:
                 return _approved(decisions if scores == counted else decisions_by(scores))
 
             self._models.watch(said, approvals)
-        metrics.EXPLORED_MINOR.inc(explored_minor(decisions, wanted))
+        if not self._is_asked:
+            metrics.EXPLORED_MINOR.inc(explored_minor(decisions, wanted))
         why = _reasons(decisions, matrix, policy, said.deciding if said else [])
         return [
             Scored(purchase=purchase, source=source, vector=row, score=said.scores[index] if said else None,

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 from zlib import crc32
 
 import msgspec
@@ -12,7 +12,7 @@ from confluent_kafka import KafkaException, Message, TopicPartition
 
 from ibook.edges.archive import archive_of
 from ibook.edges.archive_schema import UNREADABLE, decode_evidence
-from ibook.edges.kafka import Record, extent, record_of
+from ibook.edges.kafka import Record, extent, headers_of, record_of
 from ibook.edges.log import Stretch, log_reader, offset_at, read
 from ibook.errors import BrokerUnavailable
 from ibook.messages import VerdictEvidence
@@ -78,8 +78,7 @@ class Search:
         """Whether a message is about the transaction: by key, by header, or anywhere in its text."""
         if message.key() == self._id or self._quoted in (message.value() or b""):
             return True
-        headers: Any = message.headers() or ()
-        return any(value == self._id for _, value in headers)
+        return any(value == self._id for _, value in headers_of(message))
 
     def look(
         self, topic: str, since: datetime | None = None, until: datetime | None = None, *,

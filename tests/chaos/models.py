@@ -2,10 +2,13 @@
 
 import shutil
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
 from ibook.codec import encode
 from ibook.edges.kafka import Outgoing, producer, publish
+from ibook.features import FEATURE_NAMES_HASH
 from ibook.messages import ModelReleased
 from ibook.settings import Settings
 from ibook.topics import MODEL_RELEASES
@@ -13,6 +16,8 @@ from training.bootstrap import Plan, bootstrap
 from training.history import simulated
 from training.release import release
 
+BAD = "bad-"
+NUMBERS = count()
 END = "2026-01-05T00:00:00+00:00"
 HOURS, PURCHASES = 72.0, 12_000
 
@@ -34,14 +39,14 @@ class Models:
         release(settings, self.versions[which], why="chaos")
 
     def release_a_bad_one(self, settings: Settings) -> None:
-        """The second one's artefact under a wrong hash: to be refused."""
-        version = self.versions[1]
-        good = release(settings, version, why="chaos")
+        """A version that is new each time, whose artefact is the second one's under a wrong hash: to be refused."""
+        version = f"{BAD}{next(NUMBERS)}"
         bad = ModelReleased(
-            message_id="bad", occurred_at=good.occurred_at, model=good.model, version=version, artefact=good.artefact,
-            sha256="0" * 64, feature_names_hash=good.feature_names_hash,
+            message_id=version, occurred_at=datetime.now(UTC), model=settings.model_name, version=version,
+            artefact=f"{settings.model_name}/{self.versions[1]}/model.ubj", sha256="0" * 64,
+            feature_names_hash=FEATURE_NAMES_HASH,
         )  # fmt: skip
-        publish(producer(settings), [Outgoing(topic=MODEL_RELEASES.name, key=good.model.encode(), value=encode(bad))])
+        publish(producer(settings), [Outgoing(topic=MODEL_RELEASES.name, key=bad.model.encode(), value=encode(bad))])
 
 
 def train_two(folder: Path) -> Models:

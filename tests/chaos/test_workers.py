@@ -13,7 +13,7 @@ from ibook.settings import Settings
 from ibook.topics import FRAUD_VERDICTS
 from infra.local.workers import WORKERS, Worker
 from tests.chaos.crashing import CRASHES
-from tests.chaos.models import Models
+from tests.chaos.models import BAD, Models
 from tests.chaos.platform import VERDICT_PATH, VERDICTS, ChaosPlatform, platform_on
 from tests.chaos.report import Row
 from tests.chaos.scenario import scenario
@@ -131,4 +131,7 @@ def test_models_are_swapped_while_workers_are_killed(
         models.release(platform.settings, 0)
         night.let_flow(2)
     verdicts = [codec.decode(each.value, FraudVerdict) for each in night.logs[FRAUD_VERDICTS.name]]
-    assert {verdict.model_version for verdict in verdicts} >= set(models.versions)
+    decided = {verdict.model_version for verdict in verdicts}
+    assert decided >= set(models.versions)
+    assert not any(version.startswith(BAD) for version in decided)
+    assert any("model_refused" in line and BAD in line for line in platform.log(VERDICTS))

@@ -18,7 +18,7 @@ from ibook.own_purchases import OwnPurchases
 from ibook.releases import decides_for
 from ibook.settings import Settings
 from ibook.verdicts import evidence_of, verdict_of
-from tests.tiny_models import OTHER, TRAINED, beside, released, write
+from tests.tiny_models import OTHER, TRAINED, beside, released, suspicious, write
 from tests.traffic import purchase
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
@@ -38,12 +38,13 @@ def decided(
     """Verdict and evidence of a purchase by each of some cards; without a heartbeat the store did not answer."""
     champion.apply(releases)
     scorer = Scorer(Settings(), champion, PolicyInForce(), ManualClock(NOW))
-    asked = [
-        Asked.of(purchase(f"t-{i}", now=NOW, key=str(i), amount_minor=500 * i), ("ticket-purchases", 0, i))
-        for i in range(CARDS)
-    ]
-    batch = scorer.decide(asked, _reading(beat_seconds_ago), OwnPurchases())
+    batch = scorer.decide([_asked(i) for i in range(CARDS)], _reading(beat_seconds_ago), OwnPurchases())
     return _told(batch)
+
+
+def _asked(number: int) -> Asked:
+    bought = purchase(f"t-{number}", now=NOW, key=str(number), amount_minor=500 * (number % CARDS))
+    return Asked.of(bought, ("ticket-purchases", 0, number))
 
 
 def _reading(beat_seconds_ago: float | None) -> Reading | None:
@@ -121,3 +122,16 @@ def test_a_batch_of_which_nothing_is_left_is_in_the_posture_of_the_moment(champi
     scorer = Scorer(Settings(), champion, PolicyInForce(), ManualClock(NOW))
     batch = scorer.decide([], _reading(0.1), OwnPurchases())
     assert (batch.about.posture, batch.scored) == ("normal", [])
+
+
+@pytest.mark.parametrize("is_asked", [False, True])
+def test_who_only_asks_has_no_say_in_which_model_stays(champion: Champion, tmp_path: Path, is_asked: bool) -> None:
+    write(tmp_path, suspicious(TRAINED))
+    champion.apply([released(TRAINED)])
+    champion.apply([released(suspicious(TRAINED))])
+    settings = Settings(guard_purchases=100, guard_min_purchases=50, beside_seconds=5)
+    scorer = Scorer(settings, champion, PolicyInForce(), ManualClock(NOW), is_asked=is_asked)
+    for batch in range(30):
+        scorer.decide([_asked(CARDS * batch + card) for card in range(CARDS)], _reading(0.1), OwnPurchases())
+    assert champion.model is not None
+    assert champion.model.version == ("suspicious" if is_asked else TRAINED.model.version)
