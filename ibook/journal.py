@@ -6,7 +6,7 @@ from typing import Literal
 from ibook.errors import QuoteRefused
 from ibook.ids import message_id
 from ibook.messages import FraudVerdict, PaymentOutcome, QuoteSold, QuoteTakenBack
-from ibook.quotes import QuoteKeys
+from ibook.quotes import ACCOUNT, QuoteKeys
 
 
 def entry_of(
@@ -36,6 +36,7 @@ def entry_of(
             transaction_id=message.transaction_id,
             n_tickets=message.n_tickets,
             amount_minor=message.amount_minor,
+            payers=_payers(message, keys),
         )
     reason = _undone(message)
     if reason is None:
@@ -49,6 +50,12 @@ def entry_of(
         transaction_id=message.transaction_id,
         reason=reason,
     )
+
+
+def _payers(paid: PaymentOutcome, keys: QuoteKeys) -> list[str]:
+    """Whose room the sale takes; the first is what the same account has as the buyer of a quote."""
+    found = ((ACCOUNT, paid.user_id), ("card", paid.card_id), ("device", paid.device_id))
+    return [keys.pseudonym(kind, identifier) for kind, identifier in found]
 
 
 def _undone(message: PaymentOutcome | FraudVerdict) -> Literal["refunded", "declined", "verdict"] | None:

@@ -386,7 +386,7 @@ class DeadLetterRedriven(Message, frozen=True, kw_only=True, tag="dead_letter_re
 
 # ------------------------------------------------------------------- quote-journal, price-rewards, price-policies
 class JournalEntry(Message, frozen=True, kw_only=True):
-    """One step in the life of a quote. Topic `quote-journal`, key `quote_id`, partition by `quote_id` (ours)."""
+    """One step in the life of a quote. Topic `quote-journal`, key `quote_id`, partition by `event_id` (ours)."""
 
     quote_id: Id
     event_id: Id
@@ -428,6 +428,8 @@ class QuoteIssued(JournalEntry, frozen=True, kw_only=True, tag="quote_issued.v1"
     """P(price) under experiment and policy together, whichever arm led to it; None: `propensity` is all there is."""
     list_price_minor: Minor | None = None
     seats_left: Seats | None = None
+    buyer: str = ""
+    """Pseudonym of who asked; empty when the shop named nobody."""
 
 
 class QuoteSold(JournalEntry, frozen=True, kw_only=True, tag="quote_sold.v1"):
@@ -436,6 +438,8 @@ class QuoteSold(JournalEntry, frozen=True, kw_only=True, tag="quote_sold.v1"):
     transaction_id: Id
     n_tickets: Seats
     amount_minor: Minor
+    payers: list[str] = []
+    """Pseudonyms of the account, the card and the device that paid."""
 
 
 class QuoteTakenBack(JournalEntry, frozen=True, kw_only=True, tag="quote_taken_back.v1"):

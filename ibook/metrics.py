@@ -73,6 +73,9 @@ QUOTE_SECONDS = Histogram("ibook_price_quote_seconds", "One quote request.", buc
 JOURNAL_DROPPED = Counter("ibook_quote_journal_dropped_total", "Journal entries that never reached Kafka.")
 QUOTES_REFUSED = Counter("ibook_price_quotes_refused_total", "Payments at a quote that was not honoured.", ["reason"])
 REWARDS = Counter("ibook_price_rewards_total", "Rewards settled.", ["kind"])
+OFFERS_CAPPED = Counter(
+    "ibook_price_offers_capped_total", "Offers and sales beyond the caps on one identity; they teach nothing.", ["cap"]
+)  # fmt: skip
 POLICIES = Counter("ibook_price_policies_total", "Price policies published.")
 EXPERIMENT_UPLIFT = Gauge(
     "ibook_price_experiment_uplift",

@@ -16,6 +16,8 @@ _VERSION = 1
 _CLAIMS = Struct(">B4sQqQ8s8s8s")
 """Version, key id, price, slot, expiry in µs, nonce, and what event and ticket type hash to: 53 bytes."""
 _MAC_BYTES = 16
+ACCOUNT = "account"
+"""The kind of identity that a quote's buyer is; see `QuoteKeys.pseudonym`."""
 _TOKEN_CHARS = (_CLAIMS.size + _MAC_BYTES) * 4 // 3
 
 
@@ -44,11 +46,16 @@ class QuoteKeys:
         self._keys = {_key_id(one): _derive(one, "sign") for one in (secret, *former)}
         self._key_id = _key_id(secret)
         self._nonce_key = _derive(secret, "nonce")
+        self._name_key = _derive(secret, "pseudonym")
 
     def repeatable_nonce(self, event_id: str, ticket_type: str, slot: int, idempotency_key: str) -> bytes:
         """Eight bytes that every replica gives to the same request in the same slot."""
         request = frame(event_id, ticket_type, str(slot), idempotency_key)
         return hmac.digest(self._nonce_key, request, "sha256")[:8]
+
+    def pseudonym(self, kind: str, identifier: str) -> str:
+        """Twelve characters that stand for somebody: always the same, and nobody without the secret can guess whose."""
+        return urlsafe_b64encode(hmac.digest(self._name_key, frame(kind, identifier), "sha256")[:9]).decode()
 
     def sign(self, quote: Quote) -> str:
         """The quote as a token of 92 characters, its `quote_id`."""

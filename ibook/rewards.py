@@ -10,6 +10,7 @@ from typing import Literal
 from msgspec import Struct, field
 
 from ibook.clock import to_us
+from ibook.identity_caps import CapRules, IdentityCaps
 from ibook.ids import message_id
 from ibook.messages import ClockTicked, PriceReward, QuoteIssued, QuoteJournal, QuoteSold, QuoteTakenBack
 from ibook.settings import Settings
@@ -33,13 +34,14 @@ class RewardRules(Struct, frozen=True, kw_only=True):
     grace_seconds: float = 60.0
     memory_seconds: float = 86_400.0
     refund_seconds: float = 30 * 86_400.0
+    caps: CapRules = CapRules()
 
     @classmethod
     def of(cls, settings: Settings) -> "RewardRules":
         """The rules that the settings name."""
         return cls(
             grace_seconds=settings.quote_grace_seconds, memory_seconds=settings.quote_memory_seconds,
-            refund_seconds=settings.refund_seconds,
+            refund_seconds=settings.refund_seconds, caps=CapRules.of(settings),
         )  # fmt: skip
 
 
@@ -63,32 +65,55 @@ class QuoteLife(Struct, kw_only=True):
     offers: int = 0
     """Counted so far, in rewards."""
     sales: int = 0
+    payers: list[str] = field(default_factory=list)
+    """Of its one sale."""
+    capped: bool = False
+    """Offer or sale were beyond what may count of one identity: it counts for nothing."""
 
 
-def note(life: QuoteLife | None, entry: QuoteJournal) -> tuple[QuoteLife, Refusal]:
+def note(life: QuoteLife | None, entry: QuoteJournal, caps: IdentityCaps) -> tuple[QuoteLife, Refusal]:
     """The life with one more entry in it; a second sale is refused as `used`. Repeats change nothing."""
     life = life or QuoteLife(seen_us=to_us(entry.occurred_at))
     match entry:
         case QuoteIssued() if life.issued is None:
             life.issued = entry
+            life.capped = life.capped or not _offer_counts(entry, caps)
         case QuoteSold() if not life.sold_to:
-            life.sold_to, life.n_tickets = entry.transaction_id, entry.n_tickets
+            life.sold_to, life.n_tickets, life.payers = entry.transaction_id, entry.n_tickets, entry.payers
             life.sale_undone = entry.transaction_id in life.undone
+            life.capped = life.capped or not _sale_counts(life, entry, caps)
         case QuoteSold() if life.sold_to != entry.transaction_id:
             return life, "used"
-        case QuoteTakenBack() if entry.transaction_id == life.sold_to:
+        case QuoteTakenBack() if entry.transaction_id == life.sold_to and not life.sale_undone:
             life.sale_undone = True
+            if entry.reason == "refunded":
+                caps.refund(entry.event_id, _involved(life), at_us=to_us(entry.occurred_at))
         case QuoteTakenBack() if entry.transaction_id not in life.undone:
             life.undone = [*life.undone, entry.transaction_id][-MAX_UNDONE:]
     return life, ""
 
 
+def _offer_counts(issued: QuoteIssued, caps: IdentityCaps) -> bool:
+    at_us = to_us(issued.occurred_at)
+    return caps.offer(issued.event_id, issued.ticket_type, issued.buyer, slot=issued.slot, at_us=at_us)
+
+
+def _sale_counts(life: QuoteLife, sold: QuoteSold, caps: IdentityCaps) -> bool:
+    return caps.sale(sold.event_id, _involved(life), at_us=to_us(sold.occurred_at))
+
+
+def _involved(life: QuoteLife) -> set[str]:
+    """Who asked, and who paid."""
+    asked = {life.issued.buyer} if life.issued and life.issued.buyer else set()
+    return asked | set(life.payers)
+
+
 def outcome(life: QuoteLife) -> tuple[int, int]:
-    """Offers and sales that the quote counts for now: (1, 1) sold, (1, 0) lapsed, (0, 0) open or taken back.
+    """Offers and sales that the quote counts for now: (1, 1) sold, (1, 0) lapsed, (0, 0) open, taken back or capped.
 
     An attempt that was undone teaches no price, unless another one at the same quote settles.
     """
-    if life.issued is None:
+    if life.issued is None or life.capped:
         return 0, 0
     if life.sold_to and not life.sale_undone:
         return 1, 1

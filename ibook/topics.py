@@ -88,7 +88,7 @@ FRAUD_VERDICTS = Topic(
     written_by="verdicts", read_by="shop, journal", retention_days=30,
 )  # fmt: skip
 QUOTE_JOURNAL = Topic(
-    name="quote-journal", message=m.QuoteJournal, key="quote_id, explicit partition",
+    name="quote-journal", message=m.QuoteJournal, key="quote_id, partition of the event",
     written_by="serving, journal, rewards (ticks)", read_by="rewards", dead_letters_by="rewards", retention_days=30,
 )  # fmt: skip
 PRICE_REWARDS = Topic(

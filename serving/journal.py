@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ibook import metrics
 from ibook.clock import Clock, SystemClock
-from ibook.codec import encode
+from ibook.codec import decode, encode
 from ibook.edges.kafka import producer
 from ibook.messages import QuoteIssued
 from ibook.partitioning import partition_of
@@ -170,7 +170,7 @@ class KafkaJournal:
 
     def _produce(self, message: Waiting) -> None:
         self._last = max(self._last, message.number)
-        partition = partition_of(message.key.decode(), self._partitions)
+        partition = partition_of(_event_of(message), self._partitions)
         told = partial(self._told, message.number)
         try:
             self._producer.produce(QUOTE_JOURNAL.name, message.payload, message.key, partition, on_delivery=told)
@@ -208,6 +208,12 @@ class KafkaJournal:
             metrics.JOURNAL_DROPPED.inc(dropped)
             log.warning("quotes were not journalled: nobody waits for them any more", count=dropped)
         self._spool.checkpoint()
+
+
+def _event_of(message: Waiting) -> str:
+    """Which event a quote is for: a partition of the journal holds whole events."""
+    entry: QuoteIssued = decode(message.payload, QuoteIssued)
+    return entry.event_id
 
 
 def _quiet_logger() -> logging.Logger:

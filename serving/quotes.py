@@ -17,7 +17,7 @@ from ibook.edges.price_snapshots import Snapshots
 from ibook.messages import EventListed, PricePolicy, QuoteIssued, TicketType
 from ibook.price_controls import control_in_force, frozen_price, in_effect, price_by_rule, too_old
 from ibook.pricing import PriceChoice, PricingRules
-from ibook.quotes import Quote, QuoteKeys, quote_keys, tag
+from ibook.quotes import ACCOUNT, Quote, QuoteKeys, quote_keys, tag
 from ibook.settings import Settings
 from serving.journal import Journal
 from serving.schemas import (
@@ -212,6 +212,7 @@ class PriceDesk:
             total_propensity=choice.total_propensity,
             list_price_minor=next(t.list_price_minor for t in listing.ticket_types if t.name == request.ticket_type),
             seats_left=self.snapshots.seats_left(request.event_id),
+            buyer="" if request.buyer is None else self.keys.pseudonym(ACCOUNT, request.buyer),
         )
 
 

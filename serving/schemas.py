@@ -20,6 +20,11 @@ class QuoteRequest(BaseModel):
     idempotency_key: Id | None = Field(
         default=None, description="A repeated request with the same key gets the same quote while it is valid."
     )
+    buyer: Id | None = Field(
+        default=None,
+        description="Who is shown the price: the account's id, as `user_id` of a purchase has it, or what stands for a "
+        "visitor without one. It is kept as a pseudonym, and bounds how much of one buyer prices learn from.",
+    )
 
 
 class ExpectedSales(BaseModel):

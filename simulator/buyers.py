@@ -128,7 +128,7 @@ class Buyers:
     ) -> Generator[Pause, Any, tuple[Offer, Demand]]:
         """The price a visitor is shown, and how the visitor decides; who has agreed on something does not."""
         demand = self._scene.world.demand(event, ticket, guest.segment)
-        offer = yield from self._scene.shown_price(event, ticket)
+        offer = yield from self._scene.shown_price(guest.visitor, event, ticket)
         if guest.wish is None:
             self._scene.storefront.looked(event, ticket, demand, n_tickets)
         return offer, demand
@@ -166,11 +166,11 @@ class Buyers:
         card, look_alike = guest.cards[0 if rng.random() < 0.8 else -1], guest.look_alike
         paid = Paid("refused")
         for _ in range(3):
-            offer = yield from self._valid_offer(choice, choice.offer, for_seconds=5.0)
+            offer = yield from self._valid_offer(guest, choice, choice.offer, for_seconds=5.0)
             if offer.price_minor > choice.offer.price_minor and not self._stays(guest, choice, offer):
                 break
             yield self._door
-            offer = yield from self._valid_offer(choice, offer, for_seconds=0.0)
+            offer = yield from self._valid_offer(guest, choice, offer, for_seconds=0.0)
             intent = Intent(
                 visitor=guest.visitor, card=card, event=choice.event, ticket=choice.ticket,
                 n_tickets=choice.n_tickets, offer=offer, nature=self._nature(look_alike), hold_id=hold_id,
@@ -185,12 +185,14 @@ class Buyers:
                 card, look_alike = self._other_card(guest), look_alike or "several_cards"
         return paid
 
-    def _valid_offer(self, choice: Choice, offer: Offer, *, for_seconds: float) -> Generator[Pause, Any, Offer]:
+    def _valid_offer(
+        self, guest: Guest, choice: Choice, offer: Offer, *, for_seconds: float
+    ) -> Generator[Pause, Any, Offer]:
         """The offer, or a new one when it holds no longer than that."""
         until_us = self._scene.engine.now_us + int(for_seconds * SECOND_US)
         if offer.expires_us is None or until_us < offer.expires_us:
             return offer
-        return (yield from self._scene.shown_price(choice.event, choice.ticket))
+        return (yield from self._scene.shown_price(guest.visitor, choice.event, choice.ticket))
 
     def _stays(self, guest: Guest, choice: Choice, offer: Offer) -> bool:
         """Who wanted to buy at the old price wants to at a higher one with P(higher) / P(old)."""

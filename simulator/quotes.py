@@ -23,7 +23,7 @@ AWAY_SECONDS = 1.0
 MAX_WAITING = 50 * WORKERS
 
 Answer = Callable[[Offer], None]
-_Question = tuple[Event, Ticket, str, Answer]
+_Question = tuple[Event, Ticket, str, str, Answer]
 
 
 class QuoteAnswer(msgspec.Struct):
@@ -69,12 +69,12 @@ class HttpPrices:
             if thread.is_alive():
                 thread.join(TIMEOUT_SECONDS + 1)
 
-    def ask(self, event: Event, ticket: Ticket, key: str, answer: Answer) -> None:
+    def ask(self, event: Event, ticket: Ticket, buyer: str, key: str, answer: Answer) -> None:
         """Call `answer` with a quote, soon, or with the list price when none can be had."""
         if time.monotonic() < self._away_until or self._questions.qsize() >= MAX_WAITING:
             self._show_list_price(ticket, answer)
         else:
-            self._questions.put((event, ticket, key, answer))
+            self._questions.put((event, ticket, buyer, key, answer))
 
     def _show_list_price(self, ticket: Ticket, answer: Answer) -> None:
         self.unquoted += 1
@@ -83,9 +83,9 @@ class HttpPrices:
     def _work(self) -> None:
         connection = HTTPConnection(*self._address, timeout=TIMEOUT_SECONDS)
         while (question := self._questions.get()) is not None:
-            event, ticket, key, answer = question
+            event, ticket, buyer, key, answer = question
             try:
-                offer = _ask(connection, self._headers, event, ticket, key)
+                offer = _ask(connection, self._headers, event, ticket, buyer, key)
             except QuoteFailed as error:
                 self.last_failure = str(error)
                 self._hand_over(partial(self._show_list_price, ticket, answer))
@@ -104,8 +104,10 @@ def _headers(settings: Settings) -> dict[str, str]:
     return {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
 
 
-def _ask(connection: HTTPConnection, headers: dict[str, str], event: Event, ticket: Ticket, key: str) -> Offer:
-    question = {"event_id": event.event_id, "ticket_type": ticket.name, "idempotency_key": key}
+def _ask(
+    connection: HTTPConnection, headers: dict[str, str], event: Event, ticket: Ticket, buyer: str, key: str
+) -> Offer:
+    question = {"event_id": event.event_id, "ticket_type": ticket.name, "idempotency_key": key, "buyer": buyer}
     body = msgspec.json.encode(question)
     was_open = connection.sock is not None
     try:

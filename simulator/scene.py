@@ -12,7 +12,7 @@ from simulator.engine import SECOND_US, Engine, Pause
 from simulator.shop import Paid, Shop
 from simulator.storefront import Storefront
 from simulator.truth import Truth
-from simulator.visits import Intent, Offer
+from simulator.visits import Intent, Offer, Visitor
 from simulator.world import World
 
 PARTY_SIZES = {
@@ -46,9 +46,9 @@ class Scene:
         if self.engine.now_us - event.on_sale_us < RUSH_US and pace > IMPATIENT:
             yield dwell(rng, RUSH_WAIT_SECONDS)
 
-    def shown_price(self, event: Event, ticket: Ticket) -> Generator[Pause, Any, Offer]:
+    def shown_price(self, visitor: Visitor, event: Event, ticket: Ticket) -> Generator[Pause, Any, Offer]:
         """Ask for the price and wait for it."""
-        offer: Offer = yield self.storefront.ask_price(event, ticket)
+        offer: Offer = yield self.storefront.ask_price(visitor, event, ticket)
         return offer
 
     def paid(self, intent: Intent) -> Generator[Pause, Any, Paid]:

@@ -20,15 +20,15 @@ from simulator.visits import Offer, Visitor
 class Prices(Protocol):
     """Where prices come from."""
 
-    def ask(self, event: Event, ticket: Ticket, key: str, answer: Callable[[Offer], None]) -> None:
-        """Call `answer` with the price to show, now or later. `key` makes a repeated question harmless."""
+    def ask(self, event: Event, ticket: Ticket, buyer: str, key: str, answer: Callable[[Offer], None]) -> None:
+        """Call `answer` with the price to show to this account, now or later. `key` makes asking again harmless."""
         ...
 
 
 class ListPrices:
     """Every ticket at its list price, without a quote."""
 
-    def ask(self, event: Event, ticket: Ticket, key: str, answer: Callable[[Offer], None]) -> None:
+    def ask(self, event: Event, ticket: Ticket, buyer: str, key: str, answer: Callable[[Offer], None]) -> None:
         """Answer at once."""
         answer(Offer(ticket.list_price_minor))
 
@@ -61,15 +61,14 @@ class Storefront:
         """Look at an event's page."""
         self._publish(visitor, m.EventViewed(**self._feed.stamp(), **_who(visitor), event_id=event.event_id))
 
-    def ask_price(self, event: Event, ticket: Ticket) -> Await:
+    def ask_price(self, visitor: Visitor, event: Event, ticket: Ticket) -> Await:
         """To be yielded: comes back with an Offer."""
 
         def ask(resume: Callable[[Offer], None]) -> None:
             if not self.is_open:
                 return
-            self.prices.ask(
-                event, ticket, self._feed.ids.next(), lambda offer: resume(self._show(event, ticket, offer))
-            )
+            key, buyer = self._feed.ids.next(), visitor.user.user_id
+            self.prices.ask(event, ticket, buyer, key, lambda offer: resume(self._show(event, ticket, offer)))
 
         return ask
 

@@ -7,6 +7,7 @@ the newest rewards of each partition again; a redelivered entry changes no state
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import faust
 import structlog
@@ -17,10 +18,10 @@ from ibook.clock import Clock, SystemClock, to_us
 from ibook.codec import decode, encode, unpack_state
 from ibook.errors import InvalidMessage
 from ibook.ids import message_id
-from ibook.ledger import OUTBOX_KEY, QUOTE_PREFIX, Agenda, Outbox, Page, quote_key
+from ibook.ledger import OUTBOX_KEY, Agenda, Outbox, Page, due_of
 from ibook.messages import ClockTicked, PriceReward, QuoteIssued, QuoteJournal, QuoteSold, QuoteTakenBack
 from ibook.partitioning import partition_of
-from ibook.rewards import QuoteLife, RewardRules, due_us, kind
+from ibook.rewards import RewardRules, kind
 from ibook.settings import Settings
 from ibook.topics import PRICE_REWARDS, QUOTE_JOURNAL
 from streams.app import Event, Stream, assigned_partitions, create_app, generation, raw_topic
@@ -76,7 +77,7 @@ class Ledger:
             self._held.clear()
 
     async def _read_agenda(self, partition: int, held: Held) -> None:
-        """Note what is due of the quotes that were stored before; in a thread, since there may be millions."""
+        """Note when what was stored before is due; in a thread, since there may be millions."""
         try:
             due = await asyncio.to_thread(lambda: list(self._stored_due(partition)))
         except Exception:  # whatever a table says that is closed because its partition has moved
@@ -132,8 +133,8 @@ class Ledger:
     async def _pass_time(self, partition: int, tick: ClockTicked) -> None:
         while due := self._held[partition].agenda.take(to_us(tick.occurred_at), DUE_AT_ONCE):
             page = self._page(partition)
-            for quote_id in due:
-                page.pass_time(quote_id, tick)
+            for key in due:
+                page.pass_time(key, tick)
             await self._commit(partition, page)
 
     async def _commit(self, partition: int, page: Page) -> None:
@@ -141,13 +142,15 @@ class Ledger:
         outbox = page.outbox(held.outbox)
         await self._table.write(partition, page.records(outbox))
         held.outbox = outbox
-        for at_us, quote_id in page.due:
-            held.agenda.add(at_us, quote_id)
+        for at_us, key in page.due():
+            held.agenda.add(at_us, key)
         await self._publish(page.rewards)
         for reward in page.rewards:
             metrics.REWARDS.labels(kind(reward)).inc()
         for reason in page.refused:
             metrics.QUOTES_REFUSED.labels(reason).inc()
+        for cap in page.beyond:
+            metrics.OFFERS_CAPPED.labels(cap).inc()
 
     async def _publish(self, rewards: Sequence[PriceReward]) -> None:
         by_partition: dict[int, list[Record]] = {}
@@ -157,19 +160,16 @@ class Ledger:
         await publish_all(self._app, PRICE_REWARDS.name, by_partition)
 
     def _page(self, partition: int) -> Page:
-        return Page(partition, self._held[partition].outbox, lambda quote: self._life(partition, quote), self._rules)
-
-    def _life(self, partition: int, quote_id: str) -> QuoteLife | None:
-        stored = self._table.get(partition, quote_key(quote_id))
-        return unpack_state(stored, QuoteLife) if stored else None
+        return Page(partition, self._held[partition].outbox, partial(self._table.get, partition), self._rules)
 
     def _outbox(self, partition: int) -> Outbox:
         stored = self._table.get(partition, OUTBOX_KEY)
         return unpack_state(stored, Outbox) if stored else Outbox()
 
-    def _stored_due(self, partition: int) -> Iterator[tuple[int, str]]:
-        for key, value in self._table.items(partition, QUOTE_PREFIX):
-            yield due_us(unpack_state(value, QuoteLife), self._rules), key.removeprefix(QUOTE_PREFIX).decode()
+    def _stored_due(self, partition: int) -> Iterator[tuple[int, bytes]]:
+        for key, value in self._table.items(partition):
+            if (due := due_of(key, value, self._rules)) is not None:
+                yield due, key
 
 
 def create(settings: Settings, clock: Clock | None = None) -> faust.App:

@@ -55,7 +55,7 @@ def entries_of(events: Sequence[Event], keys: QuoteKeys, settings: Settings, fai
             continue
         failures.worked()
         if entry is not None:
-            partition = partition_of(entry.quote_id, settings.partitions)
+            partition = partition_of(entry.event_id, settings.partitions)
             found.records.setdefault(partition, []).append(Record(entry.quote_id.encode(), encode(entry)))
     return found
 

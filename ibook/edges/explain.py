@@ -78,7 +78,8 @@ class Gathering:
         self._search = search
         self._id = transaction_id
         self._found = found
-        self._quote_id: str | None = None
+        self._quote_of: tuple[str, str] | None = None
+        """The quote it was bought at, and the event."""
         self._purchase_at: datetime | None = None
         self._evidence: VerdictEvidence | None = None
         self._model: dict[str, Any] = {}
@@ -115,7 +116,7 @@ class Gathering:
             if purchase is not None and purchase.transaction_id != self._id:
                 continue
             self._purchase_at = self._purchase_at or broker_time(record)
-            self._quote_id = self._quote_id or (purchase.quote_id if purchase else None)
+            self._quote_of = self._quote_of or (_quote_of(purchase) if purchase else None)
             self._homes.add(record.partition)
             self.chapters.append(story.chapter_of_purchase(_place(record), purchase, again=known > 0))
             known += purchase is not None
@@ -130,7 +131,7 @@ class Gathering:
             return
         place = Place(*evidence.source, None)
         self._homes.add(place.partition)
-        self._quote_id = evidence.purchase.quote_id
+        self._quote_of = _quote_of(evidence.purchase)
         self.chapters.append(story.chapter_of_purchase(place, evidence.purchase, again=False))
 
     def _decision(self) -> None:
@@ -204,8 +205,8 @@ class Gathering:
     # ---------------------------------------------------------------------------------------------- quote and model
     def quote_and_model(self) -> None:
         """The quote it was bought at, the model and the policy that decided, and what each feature added."""
-        if self._quote_id is not None:
-            self._quote(self._quote_id)
+        if self._quote_of is not None:
+            self._quote(*self._quote_of)
         if self._evidence is None:
             return
         _, self._policy = self._release(POLICY_RELEASES, self._evidence.policy_version)
@@ -213,10 +214,10 @@ class Gathering:
             release, self._model = self._release(MODEL_RELEASES, self._evidence.model_version)
             self._contributions = self._contributed(self._evidence, release) if release else None
 
-    def _quote(self, quote_id: str) -> None:
+    def _quote(self, quote_id: str, event_id: str) -> None:
         lived = timedelta(seconds=self._settings.slot_seconds + self._settings.quote_ttl_seconds)
         since = None if self._found.at is None else self._found.at - lived
-        partitions = [partition_of(quote_id, self._settings.partitions)]
+        partitions = [partition_of(event_id, self._settings.partitions)]
         key = quote_id.encode()
         looked = self._search.look(
             QUOTE_JOURNAL.name, since, partitions=partitions, wanted=lambda message: message.key() == key
@@ -251,6 +252,10 @@ class Gathering:
 
 def _place(record: Record) -> Place:
     return Place(record.topic, record.partition, record.offset, broker_time(record))
+
+
+def _quote_of(purchase: PurchaseRequested) -> tuple[str, str] | None:
+    return None if purchase.quote_id is None else (purchase.quote_id, purchase.event_id)
 
 
 def _read(record: Record, type_: Any) -> Any:

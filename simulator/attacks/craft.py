@@ -172,7 +172,7 @@ class Craft:
         if not self.scene.on_sale(order.event, order.n_tickets):
             return Paid("sold_out")
         front.view(visitor, order.event)
-        offer = yield from self.scene.shown_price(order.event, order.ticket)
+        offer = yield from self.scene.shown_price(visitor, order.event, order.ticket)
         yield dwell(rng, order.pause, spread=order.spread)
         hold_id = front.hold(visitor, order.event, order.n_tickets) if self.chance(0.85) else None
         yield dwell(rng, order.pause, spread=order.spread)

@@ -88,7 +88,7 @@ def _pay(
     craft: Craft, ring: Ring, visitor: Visitor, event: Event, hold_id: str, n_seats: int
 ) -> Generator[Pause, Any, None]:
     ticket = craft.scene.world.ticket(craft.rng, event)
-    offer = yield from craft.scene.shown_price(event, ticket)
+    offer = yield from craft.scene.shown_price(visitor, event, ticket)
     intent = Intent(
         visitor=visitor, card=craft.card(ring.issuer()), event=event, ticket=ticket, n_tickets=n_seats, offer=offer,
         nature=craft.nature(PATTERN, ring.attack, STRENGTH.odds), hold_id=hold_id,

@@ -103,7 +103,7 @@ def tell_it_all(log: Log) -> None:
         message_id="q", occurred_at=NOW, quote_id=QUOTE, event_id="event-1", ticket_type="standard", currency="EUR",
         price_minor=2500, slot=1, arm=2, propensity=0.25, policy_version=4, expires_at=NOW + timedelta(minutes=10),
     )  # fmt: skip
-    log.put("quote-journal", issued, key=QUOTE, partition=partition_of(QUOTE, log.settings.partitions))
+    log.put("quote-journal", issued, key=QUOTE, partition=partition_of("event-1", log.settings.partitions))
     log.put("ticket-purchases", *purchases("other", 30), partition=1)
     log.put("ticket-purchases", b"{", key="card", partition=1)
     log.put("ticket-purchases", BOUGHT, partition=1)
@@ -128,7 +128,7 @@ def test_the_story_is_told_in_order_with_positions_from_every_log(log: Log) -> N
     tell_it_all(log)
     story = log.story()
     assert [(each.what, each.where.rsplit(":", 1)[0]) for each in story.chapters if each.what != "payment"] == [
-        ("quote", f"quote-journal:{partition_of(QUOTE, log.settings.partitions)}"),
+        ("quote", f"quote-journal:{partition_of('event-1', log.settings.partitions)}"),
         ("purchase", "ticket-purchases:1"), ("evidence", "fraud-evidence:1"), ("verdict", "fraud-verdicts:1"),
         ("verdict conflict", "fraud-verdicts:1"), ("purchase again", "ticket-purchases:3"),
         ("refund", "payment-outcomes:0"),

@@ -46,6 +46,7 @@ from streams.rewards_to_policies import TABLE
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 STALLS = TicketType(name="stalls", list_price_minor=5000, floor_minor=4000, cap_minor=6000)
+LOOP = ("settled", "refunded")
 Totals = Counter[tuple[str, str, int]]
 """(event, `offers` or `sales`, price) -> how many."""
 
@@ -113,14 +114,32 @@ class Shop:
         self.transactions = 0
 
     def offer(self, event_id: str) -> tuple[str, int]:
-        answer = self.client.post("/v1/quotes", json={"event_id": event_id, "ticket_type": "stalls"})
+        """An offer that counts, to somebody new."""
+        quote_id, price = self.ask(event_id, f"u{self.transactions}")
+        self.expected[event_id, "offers", price] += 1
+        return quote_id, price
+
+    def ask(self, event_id: str, buyer: str) -> tuple[str, int]:
+        question = {"event_id": event_id, "ticket_type": "stalls", "buyer": buyer}
+        answer = self.client.post("/v1/quotes", json=question)
         assert answer.status_code == 200, answer.text
         body = answer.json()
-        self.expected[event_id, "offers", body["price_minor"]] += 1
         return body["quote_id"], body["price_minor"]
+
+    def bots(self, event_id: str) -> None:
+        """One that asks all the time, and one that buys and returns; either counts for what the caps allow."""
+        asked = [self.ask(event_id, "bot")[1] for _ in range(10 * self.settings.cap_offers)]
+        for price in asked[: self.settings.cap_offers]:
+            self.expected[event_id, "offers", price] += 1
+        for n in range(self.settings.cap_refunds + 2):
+            quote_id, price = self.ask(event_id, f"looper {n}")
+            self.transactions += 1
+            messages = [self.outcome(status, event_id, quote_id, price, payer="loop") for status in LOOP]
+            publish(self.producer, messages)
 
     def visit(self, event_id: str, sale_share: Callable[[int], float]) -> list[Outgoing]:
         """A buyer sees a price; what follows are messages that may come twice."""
+        self.transactions += 1
         quote_id, price = self.offer(event_id)
         if self.random.random() > sale_share(price):
             return []
@@ -135,18 +154,19 @@ class Shop:
             self.take_out(event_id, price)
         elif fate < 0.3:
             bought.append(self.verdict("approve", event_id, quote_id))
-        self.transactions += 1
         return bought * self.random.choice((1, 1, 2))
 
     def take_out(self, event_id: str, price: int) -> None:
         self.expected[event_id, "offers", price] -= 1
         self.expected[event_id, "sales", price] -= 1
 
-    def outcome(self, status: str, event_id: str, quote_id: str, price: int) -> Outgoing:
+    def outcome(self, status: str, event_id: str, quote_id: str, price: int, payer: str = "") -> Outgoing:
         transaction = f"t{self.transactions}"
+        payer = payer or f"{self.transactions}"
         message = PaymentOutcome(
             message_id=f"{transaction}-{status}", occurred_at=datetime.now(UTC), transaction_id=transaction,
-            user_id="u", card_id="c", device_id="d", ip="192.0.2.1", event_id=event_id, amount_minor=price,
+            user_id=f"u{payer}", card_id=f"c{payer}", device_id=f"d{payer}", ip="192.0.2.1", event_id=event_id,
+            amount_minor=price,
             currency="GBP", n_tickets=1, quote_id=quote_id, status=status,  # type: ignore[arg-type]
         )  # fmt: skip
         return Outgoing(topic=PAYMENT_OUTCOMES.name, key=transaction.encode(), value=encode(message))
@@ -238,6 +258,7 @@ def test_prices_learn_and_nothing_is_lost_or_doubled_when_workers_are_killed(
 
     shop.trade("gala", 150, dearest_is_best)
     shop.trade("match", 50, dearest_is_best)
+    shop.bots("match")
     until(lambda: bool(folded(rewards.read())), "rewards", workers)
     workers.kill(REWARDS)
     shop.trade("gala", 150, dearest_is_best)

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from ibook.clock import to_us
 from ibook.codec import decode, encode, unpack_state
 from ibook.errors import QuoteRefused
+from ibook.identity_caps import CapRules
 from ibook.journal import entry_of
-from ibook.ledger import OUTBOX_KEY, Agenda, Outbox, Page, quote_key
+from ibook.ledger import COUNTS_PREFIX, OUTBOX_KEY, Agenda, Outbox, Page, due_of
 from ibook.messages import (
     ClockTicked,
     FraudVerdict,
@@ -24,11 +25,14 @@ from ibook.messages import (
     QuoteTakenBack,
 )
 from ibook.quotes import Quote, QuoteKeys, tag
-from ibook.rewards import QuoteLife, RewardRules, due_us
+from ibook.rewards import RewardRules
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 KEYS = QuoteKeys(b"secret")
-RULES = RewardRules(grace_seconds=60, memory_seconds=3600, refund_seconds=86_400)
+RULES = RewardRules(
+    grace_seconds=60, memory_seconds=3600, refund_seconds=86_400,
+    caps=CapRules(offers=2, sales=1, refunds=1, nameless_per_slot=1, nameless_share=0.5),
+)  # fmt: skip
 EXPIRES = NOW + timedelta(minutes=10)
 QUOTE_ID = KEYS.sign(
     Quote(event_tag=tag("e"), ticket_tag=tag("t"), price_minor=5000, slot=1, expires_at=EXPIRES, nonce=b"12345678")
@@ -60,6 +64,7 @@ def test_a_settled_payment_is_a_sale_of_its_quote() -> None:
     sold = entry(outcome("settled", n_tickets=3, amount_minor=15_000))
     assert isinstance(sold, QuoteSold)
     assert (sold.quote_id, sold.event_id, sold.transaction_id, sold.n_tickets) == (QUOTE_ID, "e", "t", 3)
+    assert sold.payers == [KEYS.pseudonym("account", "u"), KEYS.pseudonym("card", "c"), KEYS.pseudonym("device", "d")]
     assert decode(encode(sold), QuoteJournal) == sold
 
 
@@ -106,10 +111,15 @@ def test_the_same_message_gives_the_same_entry() -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------- ledger
+BUYERS = {"a": "ann", "b": "bob", "c": "ann", "d": "ann"}
+"""Who asked for which quote; others name nobody."""
+
+
 def issued(quote_id: str) -> QuoteIssued:
     return QuoteIssued(
         message_id=quote_id, occurred_at=NOW, quote_id=quote_id, event_id="e", ticket_type="stalls", currency="GBP",
         price_minor=5000, slot=3, arm=1, propensity=0.4, policy_version=2, expires_at=EXPIRES,
+        buyer=BUYERS.get(quote_id, ""),
     )  # fmt: skip
 
 
@@ -119,7 +129,7 @@ def happened(quote_id: str, what: str) -> QuoteIssued | QuoteSold | QuoteTakenBa
     if what == "sold":
         return QuoteSold(
             message_id="s", occurred_at=NOW, quote_id=quote_id, event_id="e", transaction_id="t", n_tickets=1,
-            amount_minor=5000,
+            amount_minor=5000, payers=[BUYERS.get(quote_id, "guest"), f"card of {BUYERS.get(quote_id)}"],
         )  # fmt: skip
     return QuoteTakenBack(
         message_id="b", occurred_at=NOW, quote_id=quote_id, event_id="e", transaction_id="t", reason="refunded"
@@ -145,25 +155,19 @@ class Partition:
         self.published += self.outbox.rewards
         self.agenda = Agenda()
         self.agenda.add_all(
-            (due_us(unpack_state(value, QuoteLife), RULES), key.removeprefix(b"quote:").decode())
-            for key, value in self.table.items()
-            if key != OUTBOX_KEY
+            (due, key) for key, value in self.table.items() if (due := due_of(key, value, RULES)) is not None
         )
 
-    def read(self, quote_id: str) -> QuoteLife | None:
-        stored = self.table.get(quote_key(quote_id))
-        return unpack_state(stored, QuoteLife) if stored else None
-
     def handle(self, entries: list[QuoteIssued | QuoteSold | QuoteTakenBack], crash: str = "") -> None:
-        page = Page(0, self.outbox, self.read, RULES)
+        page = Page(0, self.outbox, self.table.get, RULES)
         for one in entries:
             page.note(one)
         self.commit(page, crash)
 
     def pass_time(self, at: ClockTicked, crash: str = "") -> None:
-        page = Page(0, self.outbox, self.read, RULES)
-        for quote_id in self.agenda.take(to_us(at.occurred_at), 100):
-            page.pass_time(quote_id, at)
+        page = Page(0, self.outbox, self.table.get, RULES)
+        for key in self.agenda.take(to_us(at.occurred_at), 100):
+            page.pass_time(key, at)
         self.commit(page, crash)
 
     def commit(self, page: Page, crash: str) -> None:
@@ -178,8 +182,8 @@ class Partition:
         if crash == "before the rewards":
             return self.restart()
         self.outbox = outbox
-        for at_us, quote_id in page.due:
-            self.agenda.add(at_us, quote_id)
+        for at_us, key in page.due():
+            self.agenda.add(at_us, key)
         self.published += page.rewards
         if crash == "before the acknowledgement":
             self.restart()
@@ -216,6 +220,8 @@ def test_crashes_anywhere_lose_and_double_nothing(steps: list[tuple[str, str]], 
     shaky.pass_time(tick(20), "before the rewards")
     shaky.pass_time(tick(20))
     assert shaky.totals() == steady.totals()
+    assert shaky.table.keys() == steady.table.keys()
+    assert all(shaky.table[key] == steady.table[key] for key in steady.table if key.startswith(COUNTS_PREFIX))
 
 
 def test_rewards_are_numbered_without_gaps() -> None:
@@ -226,19 +232,34 @@ def test_rewards_are_numbered_without_gaps() -> None:
     assert partition.totals() == (2, 1)
 
 
+def test_one_buyer_is_counted_within_the_caps_only() -> None:
+    partition = Partition()
+    partition.handle([issued("a"), issued("c"), issued("d"), issued("b")])
+    partition.pass_time(tick(20))
+    assert partition.totals() == (3, 0)
+    partition.handle([happened("a", "sold"), happened("c", "sold")])
+    assert partition.totals() == (2, 1), "the second sale leaves with its offer"
+    partition.handle([happened("a", "taken back"), issued("x"), happened("b", "sold")])
+    partition.pass_time(tick(20))
+    assert partition.totals() == (2, 1)
+
+
 def test_what_is_forgotten_leaves_the_table() -> None:
     partition = Partition()
-    partition.handle([issued("a"), happened("b", "sold")])
+    partition.handle([issued("a"), happened("b", "sold"), issued("c"), happened("c", "sold")])
+    partition.handle([happened("c", "taken back")])
     partition.pass_time(tick(20))
     partition.pass_time(tick(24 * 60))
+    partition.pass_time(tick(3 * 24 * 60))
+    partition.pass_time(tick(5 * 24 * 60))
     assert set(partition.table) == {OUTBOX_KEY}
     assert not partition.agenda.any_due(to_us(NOW + timedelta(days=365)))
 
 
 def test_the_agenda_gives_what_is_due_earliest_first() -> None:
     agenda = Agenda()
-    agenda.add_all([(30, "c"), (10, "a")])
-    agenda.add(20, "b")
+    agenda.add_all([(30, b"c"), (10, b"a")])
+    agenda.add(20, b"b")
     assert not agenda.any_due(9)
-    assert agenda.take(25, limit=10) == ["a", "b"]
-    assert agenda.take(30, limit=10) == ["c"]
+    assert agenda.take(25, limit=10) == [b"a", b"b"]
+    assert agenda.take(30, limit=10) == [b"c"]

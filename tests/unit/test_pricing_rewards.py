@@ -6,9 +6,11 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ibook.clock import to_us
 from ibook.codec import decode, encode
+from ibook.identity_caps import CapRules, Counts, IdentityCaps, Tally
 from ibook.messages import ClockTicked, PriceReward, QuoteIssued, QuoteJournal, QuoteSold, QuoteTakenBack
 from ibook.rewards import (
     HORIZON_HALF_LIVES,
@@ -26,7 +28,7 @@ from ibook.rewards import (
 )
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
-RULES = RewardRules(grace_seconds=60, memory_seconds=3600, refund_seconds=86_400)
+RULES = RewardRules(grace_seconds=60, memory_seconds=3600, refund_seconds=86_400, caps=CapRules(sales=1))
 HALF_LIFE = 86_400.0
 ISSUED = QuoteIssued(
     message_id="q",
@@ -63,9 +65,10 @@ def tick(at: datetime = LAPSE) -> ClockTicked:
     return ClockTicked(message_id="tick", occurred_at=at)
 
 
-def live(*entries: QuoteJournal) -> tuple[QuoteLife, list[PriceReward]]:
+def live(*entries: QuoteJournal, rules: CapRules = RULES.caps) -> tuple[QuoteLife, list[PriceReward]]:
     """The life after these entries, and the rewards on the way."""
     life: QuoteLife | None = None
+    caps = IdentityCaps({}, rules)
     rewards: list[PriceReward] = []
     for entry in entries:
         if isinstance(entry, ClockTicked):
@@ -73,7 +76,7 @@ def live(*entries: QuoteJournal) -> tuple[QuoteLife, list[PriceReward]]:
             life = pass_time(life, entry, RULES)
             assert life is not None
         else:
-            life, _ = note(life, entry)
+            life, _ = note(life, entry, caps)
         reward = settle(life, entry, partition=0, sequence=len(rewards))
         rewards += [reward] if reward else []
     assert life is not None
@@ -131,10 +134,43 @@ def test_the_counted_reward_is_always_the_outcome(entries: list[QuoteJournal]) -
     assert totals(rewards)[:2] == (life.offers, life.sales) == outcome(life)
 
 
+def test_a_sale_beyond_the_caps_leaves_with_the_offer_that_had_been_counted() -> None:
+    caps = IdentityCaps({}, RULES.caps)
+    assert caps.sale("e", ["card"], at_us=to_us(START))
+    life, _ = note(None, ISSUED, caps)
+    life = pass_time(life, tick(), RULES) or life
+    lapsed = settle(life, tick(), partition=0, sequence=0)
+    bought = replace(sold(), payers=["card"])
+    life, _ = note(life, bought, caps)
+    capped = settle(life, bought, partition=0, sequence=1)
+    assert lapsed is not None
+    assert capped is not None
+    assert totals([lapsed]) == (1, 0, 0)
+    assert totals([lapsed, capped]) == (0, 0, 0)
+    assert caps.beyond == ["sales"]
+
+
+@pytest.mark.parametrize("later", [[tick()], [sold()], [sold(), taken_back()], [tick(), taken_back()]])
+def test_an_offer_beyond_the_caps_teaches_nothing_whatever_becomes_of_it(later: list[QuoteJournal]) -> None:
+    assert live(ISSUED, *later, rules=CapRules(nameless_per_slot=0))[1] == []
+
+
+def test_only_refunds_count_against_who_returns_tickets() -> None:
+    for reason, counted in (("refunded", 1), ("declined", 0), ("verdict", 0)):
+        store: dict[str, Counts] = {}
+        caps = IdentityCaps(store, RULES.caps)
+        life, _ = note(None, replace(ISSUED, buyer="ann"), caps)
+        note(life, replace(sold(), payers=["ann", "card"]), caps)
+        for _ in range(2):
+            note(life, replace(taken_back(), reason=reason), caps)
+        refunds = [counts.refunds for counts in store.values() if isinstance(counts, Tally)]
+        assert refunds == [counted, counted]
+
+
 def test_a_second_sale_at_a_quote_is_refused_as_used() -> None:
     life, _ = live(ISSUED, sold("one"))
-    assert note(life, sold("two"))[1] == "used"
-    assert note(life, sold("one"))[1] == ""
+    assert note(life, sold("two"), IdentityCaps({}, RULES.caps))[1] == "used"
+    assert note(life, sold("one"), IdentityCaps({}, RULES.caps))[1] == ""
 
 
 def test_thousands_of_declined_cards_leave_a_small_state_and_the_refund_in_it() -> None:

@@ -151,7 +151,7 @@ class Scaled(ListPrices):
     def __init__(self, factor: float) -> None:
         self.factor = factor
 
-    def ask(self, event: Event, ticket: Ticket, key: str, answer: Callable[[Offer], None]) -> None:
+    def ask(self, event: Event, ticket: Ticket, buyer: str, key: str, answer: Callable[[Offer], None]) -> None:
         answer(Offer(round(ticket.list_price_minor * self.factor)))
 
 

@@ -32,7 +32,7 @@ class Prices:
 
     factor = 1.0
 
-    def ask(self, event: Event, ticket: Ticket, key: str, answer: Callable[[Offer], None]) -> None:
+    def ask(self, event: Event, ticket: Ticket, buyer: str, key: str, answer: Callable[[Offer], None]) -> None:
         answer(Offer(round(ticket.list_price_minor * self.factor)))
 
 
@@ -97,7 +97,7 @@ class Expiring(Prices):
         self.engine = engine
         self.ends_us: dict[str, int] = {}
 
-    def ask(self, event: Event, ticket: Ticket, key: str, answer: Callable[[Offer], None]) -> None:
+    def ask(self, event: Event, ticket: Ticket, buyer: str, key: str, answer: Callable[[Offer], None]) -> None:
         self.ends_us[key] = self.engine.now_us + 2 * SECOND_US
         answer(Offer(ticket.list_price_minor, key, self.ends_us[key]))
 

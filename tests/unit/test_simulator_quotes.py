@@ -79,7 +79,7 @@ class Asking:
 
     def ask(self, times: int = 1) -> Offer:
         for number in range(times):
-            self.prices.ask(EVENT, TICKET, f"key-{number}", self.offers.append)
+            self.prices.ask(EVENT, TICKET, "ann", f"key-{number}", self.offers.append)
         while len(self.offers) < times:
             self.inbox.get(timeout=10)()
         return self.offers[-1]
@@ -96,7 +96,9 @@ def test_a_quote_is_shown_as_it_came(server: Server, asking: Asking) -> None:
     offer = asking.ask()
     assert (offer.price_minor, offer.quote_id) == (4400, "q-1")
     assert offer.expires_us == 1772367000 * 1_000_000
-    assert server.questions == [{"event_id": EVENT.event_id, "ticket_type": "standard", "idempotency_key": "key-0"}]
+    assert server.questions == [
+        {"event_id": EVENT.event_id, "ticket_type": "standard", "idempotency_key": "key-0", "buyer": "ann"}
+    ]
     assert asking.prices.unquoted == 0
 
 
