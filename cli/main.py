@@ -8,6 +8,7 @@ import structlog
 import typer
 
 from cli import dead_letters, demo, explain, features, fraud, keys, models, policies, pricing, simulate, topics, up
+from ibook.edges.logs import log_plainly
 from ibook.errors import IbookError
 
 REFUSED = 2
@@ -36,7 +37,7 @@ app.add_typer(simulate.app, name="simulate")
 
 def main() -> None:
     """Run the command line; an error we raise on purpose is one sentence on stderr."""
-    structlog.configure(
+    log_plainly(
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
     )

@@ -6,6 +6,7 @@ import sys
 
 import uvicorn
 
+from ibook.edges.logs import log_plainly
 from ibook.errors import ConfigurationError
 from ibook.settings import Settings, load_settings
 from serving.app import create_app
@@ -32,6 +33,7 @@ def bind(settings: Settings) -> socket.socket:
 
 def main() -> int:
     """Serve; a wrong setting or a port in use is one sentence and exit code 2."""
+    log_plainly()
     try:
         settings = load_settings()
         check_exposure(settings)

@@ -8,8 +8,7 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-import structlog
-
+from ibook.edges.logs import log_plainly
 from ibook.errors import ConfigurationError
 from ibook.settings import Settings, load_settings
 
@@ -29,6 +28,7 @@ def run(name: str, settings: Settings) -> None:
     from prometheus_client import start_http_server
 
     log_plainly()
+    keep_libraries_quiet()
     worker = importlib.import_module(f"streams.{name.replace('-', '_')}")
     app = None if name in WITHOUT_FAUST else _app(worker, settings)
     if settings.metrics_port:
@@ -63,16 +63,8 @@ def _run_app(app: "AppT") -> None:
         os._exit(stopped.code if isinstance(stopped.code, int) else 1)
 
 
-def log_plainly() -> None:
-    """Lines for a file, and tracebacks without the values of variables: those hold purchases and passwords."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
-        ]
-    )
-    # Faust's loglevel is that of its handlers: below it, records of every request were still made, and thrown away.
+def keep_libraries_quiet() -> None:
+    """Faust's loglevel is that of its handlers: below it, records of every request were still made, and thrown away."""
     for chatty in ("aiokafka", "asyncio", "faust", "mode"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from ibook.edges import kafka_admin
+from ibook.edges.logs import log_plainly
 from ibook.settings import Settings, load_settings
 from infra.local.backends import Parts, local_parts
 from infra.local.containers import docker_answers
@@ -17,6 +18,7 @@ from tests.chaos.plugin import ChaosPlugin
 # Tests don't time things: a busy machine is no failure.
 settings.register_profile("ibook", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ibook")
+log_plainly()
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from starlette.routing import Mount
 
 from ibook.api_keys import SCOPES, new_key
+from ibook.edges.logs import log_plainly
 from ibook.errors import ConfigurationError
 from ibook.settings import Settings
 from serving import access
@@ -159,7 +160,7 @@ def test_no_key_or_secret_reaches_a_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     written = io.StringIO()
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(written))
+    log_plainly(logger_factory=structlog.PrintLoggerFactory(written))
     monkeypatch.setattr(access, "LOOK_SECONDS", -1.0)
     settings = SETTINGS.model_copy(update={"api_keys_file": keys_file, "quote_secret": SecretStr("s3cret" * 9)})
     api = Api(settings)
@@ -171,7 +172,7 @@ def test_no_key_or_secret_reaches_a_log(
             os.utime(keys_file, ns=(1, 1))
             answers += [client.get("/v1/events/gala/price", headers=bearer(f"{key}x")) for key in keys]
     finally:
-        structlog.reset_defaults()
+        log_plainly(logger_factory=structlog.PrintLoggerFactory())
     told = "".join([written.getvalue(), *capfd.readouterr(), caplog.text, *(answer.text for answer in answers)])
     assert not [key for key, _ in KEYS.values() if key.split("_", 2)[2] in told]
     assert "s3cret" not in told
