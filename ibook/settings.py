@@ -128,6 +128,8 @@ class Settings(BaseSettings):
     """A purchase that waits longer than this for its verdict is counted as unanswered, until it has one."""
     own_failures: int = Field(default=20, ge=2)
     """Different messages in a row that our own code may fail on before the worker stops: a bad deploy."""
+    own_failure_share: float = Field(default=0.2, gt=0, lt=1)
+    """The share of the last 200 messages that it may fail on, whatever went well between them."""
     redrive_attempts: int = Field(default=3, ge=1)
     """How often a dead letter's message may be published again before `ibook dead-letters redrive` refuses it."""
     session_timeout_seconds: float = Field(default=10.0, ge=6)

@@ -149,7 +149,7 @@ def create(settings: Settings, clock: Clock | None = None) -> faust.App:
     app = create_app(NAME, settings)
     progress = Progress()
     sending = asyncio.Lock()
-    failures = OwnFailures(settings.own_failures)
+    failures = OwnFailures(settings.own_failures, settings.own_failure_share)
 
     @app.on_partitions_revoked.connect(weak=False)
     async def _hand_over(sender: AppT, revoked: set[TP], **_: object) -> None:

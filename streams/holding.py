@@ -1,8 +1,9 @@
 """Purchases that our own code failed on wait a moment for the next ones: is it them, or is it us?
 
 Were each answered at once, a bad deploy would answer and acknowledge a whole topic with `review`. So they are held,
-unacknowledged: a purchase that goes well after them shows that the code works, and lets them be answered; so does
-time, since a lone one has a buyer who waits. As many in a row as `IBOOK_OWN_FAILURES` stop the worker.
+unacknowledged: a purchase that goes well after them shows that the code works, and lets them be answered, unless many
+failed lately; so does time, since a buyer waits. As many in a row as `IBOOK_OWN_FAILURES`, or more than a share of
+`IBOOK_OWN_FAILURE_SHARE` of the latest, stop the worker.
 """
 
 from collections.abc import Iterable
@@ -40,7 +41,8 @@ class Holding:
         for event, transaction, error in outcomes:
             if error is None:
                 failures.worked()
-                released += self._release()
+                if not failures.are_many:
+                    released += self._release()
             else:
                 failures.failed(transaction, error.detail)
                 self._held.append((event, error))

@@ -75,7 +75,7 @@ def create(settings: Settings, clock: Clock | None = None) -> faust.App:
     app = create_app(NAME, settings)
     if settings.metrics_port:
         Unanswered.follow(settings)  # here too: the verdict worker may be what is dead
-    keys, failures = quote_keys(settings), OwnFailures(settings.own_failures)
+    keys, failures = quote_keys(settings), OwnFailures(settings.own_failures, settings.own_failure_share)
 
     async def _handle(batch: list[Event]) -> None:
         found = entries_of(batch, keys, settings, failures)

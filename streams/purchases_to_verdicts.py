@@ -94,7 +94,7 @@ class Worker:
         self._policies = policies
         self._scorer = Scorer(settings, champion, policies, clock)
         self._clock = clock
-        self._failures = OwnFailures(settings.own_failures)
+        self._failures = OwnFailures(settings.own_failures, settings.own_failure_share)
         self._knowledge = Knowledge()
         self._on_its_way: asyncio.Task[None] | None = None
         self._deciding = asyncio.Lock()

@@ -1,5 +1,6 @@
 """When our own code fails: one message is set aside, one after another stops the worker."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibook.errors import InvalidMessage, OwnCodeFails
-from ibook.failing import OwnFailures
+from ibook.failing import MANY, WINDOW, OwnFailures
 from streams.holding import HOLD, Holding, Outcome
 
 NOW = datetime(2026, 3, 14, tzinfo=UTC)
@@ -75,3 +76,60 @@ def test_every_purchase_that_failed_is_either_held_or_released_once(told: list[t
     holding, failures = Holding(), OwnFailures(100)
     found = [each for one in told for each in released(holding, failures, [one])]
     assert sorted([*found, *held(holding)]) == sorted(name for name, went_well in told if not went_well)
+
+
+# -------------------------------------------------------------------------------------------- a bug in some messages
+def told(failures: OwnFailures, outcomes: Iterable[bool]) -> int:
+    """How many messages were looked at until it stopped; all of them when it never did."""
+    n = 0
+    for n, went_well in enumerate(outcomes, start=1):
+        try:
+            failures.worked() if went_well else failures.failed(f"t-{n}", "KeyError('amount')")
+        except OwnCodeFails:
+            return n
+    return n
+
+
+def test_a_bug_in_every_other_message_stops_it() -> None:
+    assert told(OwnFailures(20, 0.2), [number % 2 == 0 for number in range(10_000)]) == 82  # the 41st that failed
+
+
+def test_the_sentence_says_how_many_of_how_many() -> None:
+    failures = OwnFailures(20, 0.1)
+    with pytest.raises(OwnCodeFails, match=r"failed on 21 of the last 61 messages, at last on t-20 \(KeyError\(\)\)"):
+        for number in range(1_000):
+            failures.failed(f"t-{number}", "KeyError()")
+            failures.worked()
+            failures.worked()
+
+
+@given(st.lists(st.booleans(), max_size=1_000), st.sampled_from([0.05, 0.2, 0.5]))
+def test_it_stops_at_the_first_message_with_more_than_the_share_of_the_last_200_failed(
+    outcomes: list[bool], share: float
+) -> None:
+    allowed = share * WINDOW
+    stops = [
+        n for n in range(1, len(outcomes) + 1)
+        if not outcomes[n - 1] and outcomes[max(0, n - WINDOW) : n].count(False) > allowed
+    ]  # fmt: skip
+    assert told(OwnFailures(10**6, share), outcomes) == min([*stops, len(outcomes)])
+
+
+def test_one_in_ten_never_stops_it() -> None:
+    assert told(OwnFailures(20, 0.2), [number % 10 > 0 for number in range(10_000)]) == 10_000
+
+
+def test_one_message_delivered_again_and_again_counts_once() -> None:
+    failures = OwnFailures(20, 0.2)
+    for _ in range(1_000):
+        failures.failed("the same", "KeyError()")
+        failures.worked()
+    assert not failures.are_many
+
+
+def test_once_many_failed_lately_one_that_goes_well_releases_nothing() -> None:
+    holding, failures = Holding(), OwnFailures(100, 0.5)
+    found = released(holding, failures, [(f"t-{number}", number % 2 == 0) for number in range(60)])
+    assert found == [f"t-{number}" for number in range(1, 2 * MANY, 2)]
+    assert len(held(holding)) == 30 - MANY
+    assert holding.overdue(NOW + HOLD)
