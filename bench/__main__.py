@@ -63,6 +63,24 @@ def features(
 
 
 @app.command()
+def stages(
+    past: Annotated[int, typer.Option(min=50, help="Purchases of the simulated hour that fills the states.")] = 4000,
+    purchases: Annotated[int, typer.Option(min=20, help="Purchases to decide.")] = 3000,
+    seed: Annotated[int, typer.Option(help="The world.")] = 0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
+) -> None:
+    """Where the time of a verdict goes: µs of processor per purchase, stage and batch size. No Kafka, no Redis."""
+    from bench.core import measure, say
+
+    began = conditions()
+    typer.echo(began)
+    figures = measure(past=past, purchases=purchases, seed=seed)
+    say(figures)
+    if json_file is not None:
+        json_file.write_text(json.dumps(figures | {"conditions": began}, indent=2) + "\n")
+
+
+@app.command()
 def simulator(
     purchases: Annotated[int, typer.Option(min=500, help="Purchases of the written past.")] = 40_000,
     rate: Annotated[float, typer.Option(min=10, help="Messages per second asked of the live shop.")] = 5_000.0,

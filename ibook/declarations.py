@@ -4,6 +4,7 @@ Nothing here knows tickets: `ibook/features.py` declares ours, and anybody may d
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 
 from ibook.finishing import FINISH, NAN, Finish, Kind, Sums, distinct_ratio
@@ -131,6 +132,17 @@ class EntityFeatures:
             index: measure.operation for index, measure in enumerate(measures)
             if measure.operation in ("min", "max", "last_time")
         }  # fmt: skip
+        self._plan()
+
+    def for_model(self) -> "EntityFeatures":
+        """The features that the fraud model sees alone, of the same states: `names` are `model_names`."""
+        fewer = copy(self)
+        fewer.declared, fewer.names, fewer._extra = [f for f in self.declared if f.for_model], self.model_names, ()
+        fewer._plan()
+        return fewer
+
+    def _plan(self) -> None:
+        """How the declared features are found."""
         self.passes = [self._pass(delay) for delay in sorted({0, *(f.delay_s for f in self.declared)})]
         self._nothing = [
             0.0 if f.kind in ("count", "sum", "distinct") else NAN for f in self.declared for _ in f.names()

@@ -7,7 +7,6 @@ value in training is the value that was served.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -242,8 +241,10 @@ FEATURE_NAMES: tuple[str, ...] = (
 )
 """The order of every feature vector."""
 
-_FOR_MODEL = {entity: [name in each.model_names for name in each.names] for entity, each in ENTITY_FEATURES.items()}
-"""Which features of an entity the model sees."""
+MODEL_FEATURES: dict[EntityName, EntityFeatures] = {
+    entity: each.for_model() for entity, each in ENTITY_FEATURES.items()
+}
+"""The features of each entity that the model sees: what `vector_of` takes."""
 
 FEATURE_NAMES_HASH = blake2b(
     repr([FEATURE_NAMES, [
@@ -252,8 +253,8 @@ FEATURE_NAMES_HASH = blake2b(
 ).hexdigest()  # fmt: skip
 """Ties a model to the features it was trained on: their names, their order, and what each of them counts."""
 
-NOTHING_SEEN = {entity: each.compute(None, 0) for entity, each in ENTITY_FEATURES.items()}
-"""The features of an entity nothing is known of; they are the same at every instant."""
+NOTHING_SEEN = {entity: each.compute(None, 0) for entity, each in MODEL_FEATURES.items()}
+"""Those of an entity nothing is known of; they are the same at every instant."""
 
 
 def keys_of(purchase: PurchaseRequested) -> dict[EntityName, str]:
@@ -273,15 +274,15 @@ def vector(purchase: PurchaseRequested, states: Mapping[EntityName, WindowState 
     """
     as_of_us = to_us(purchase.occurred_at)
     return vector_of(purchase, {
-        entity: declared.compute(states.get(entity), as_of_us) for entity, declared in ENTITY_FEATURES.items()
+        entity: declared.compute(states.get(entity), as_of_us) for entity, declared in MODEL_FEATURES.items()
     })  # fmt: skip
 
 
 def vector_of(purchase: PurchaseRequested, computed: Mapping[EntityName, list[float]]) -> NDArray[np.float32]:
-    """The vector from each entity's features as of the purchase; an entity that is left out has none at all."""
+    """The vector from each entity's `MODEL_FEATURES` as of the purchase; one that is left out has none at all."""
     values: list[float] = []
-    for entity, seen in _FOR_MODEL.items():
-        values += compress(computed.get(entity) or NOTHING_SEEN[entity], seen)
+    for entity, nothing in NOTHING_SEEN.items():
+        values += computed.get(entity) or nothing
     values += request_features(purchase)
     return np.array(values, dtype=np.float32)
 

@@ -87,14 +87,14 @@ class Sums:
         sketch; Dasgupta, Lang, Rhodes and Thaler 2016), with a relative error of about 1/sqrt(cap - 2), less
         with several tiles.
         """
-        sets = self._sets.get(index, [])
+        sets, cap = self._sets.get(index, []), self._cap
         if index in self._kept:
             if index not in self._unions:
-                self._unions[index] = Union.of(self._kept[index], self._cap)
-            return self._unions[index].count_with(sets, self._cap)
-        if len(sets) <= 1 and not (sets and len(sets[0]) == self._cap):
+                self._unions[index] = Union.of(self._kept[index], cap)
+            return self._unions[index].count_with(sets, cap) if sets else self._unions[index].n_distinct()
+        if len(sets) <= 1 and not (sets and len(sets[0]) == cap):
             return len(sets[0]) if sets else 0
-        return Union.of(sets, self._cap).count_with([], self._cap)
+        return Union.of(sets, cap).n_distinct()
 
 
 NO_THETA = 2**32
@@ -115,8 +115,13 @@ class Union(NamedTuple):
         hashes, theta = set[int]().union(*sets), _theta(sets, cap)
         return cls(hashes, theta, _up_to(theta, hashes))
 
+    def n_distinct(self) -> int:
+        """How many distinct values there are, or were."""
+        n_found = len(self.hashes)
+        return n_found if self.theta == NO_THETA else theta_count(n_found, self.n_known, self.theta)
+
     def count_with(self, sets: Sequence[list[int]], cap: int) -> int:
-        """How many distinct values there are, or were, with those of a few tiles more."""
+        """The same, with the values of a few tiles more."""
         more = {each for hashes in sets for each in hashes if each not in self.hashes}
         theta, n_found = min(self.theta, _theta(sets, cap)), len(self.hashes) + len(more)
         if theta == NO_THETA:
@@ -126,7 +131,8 @@ class Union(NamedTuple):
 
 
 def _theta(sets: Sequence[list[int]], cap: int) -> int:
-    return min([each[-1] for each in sets if len(each) == cap], default=NO_THETA)
+    full = [each[-1] for each in sets if len(each) == cap]
+    return min(full) if full else NO_THETA
 
 
 def _up_to(theta: int, hashes: set[int]) -> int:

@@ -13,7 +13,7 @@ import msgspec
 from ibook import metrics
 from ibook.declarations import EntityFeatures
 from ibook.entities import EntityName, EntityUpdate, source_of, source_slot, update_of
-from ibook.features import BUSY, ENTITY_FEATURES
+from ibook.features import BUSY, MODEL_FEATURES
 from ibook.messages import PurchaseRequested, StatePosition
 from ibook.partitioning import partition_of
 from ibook.running import RunningState
@@ -45,6 +45,8 @@ class _Entity:
     """What may have to be folded again onto the next base."""
     folded: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     """What is folded onto the base: source -> first offset, last offset, how many."""
+    home: tuple[int, int] = (0, 0)
+    """Of how many partitions of `entity-updates` which one is its own."""
 
     def remember(self, update: EntityUpdate) -> None:
         """Fold now, and again onto the next base if it has to be."""
@@ -107,7 +109,7 @@ class OwnPurchases:
         return self._entity(entity, key).is_due(now_us)
 
     def compute(self, keys: Mapping[EntityName, str], as_of_us: int) -> dict[EntityName, list[float]]:
-        """The features of a purchase's entities, as of it, with all that was remembered folded in."""
+        """The model's features of a purchase's entities, as of it, with all that was remembered folded in."""
         values: dict[EntityName, list[float]] = {}
         for place in keys.items():
             known = self._entities.get(place)
@@ -120,19 +122,18 @@ class OwnPurchases:
         return [self._position(entity, key, partitions) for entity, key in keys.items()]
 
     def _position(self, entity: EntityName, key: str, partitions: int) -> StatePosition:
-        known = self._entities.get((entity, key))
+        known = self._entities.get((entity, key)) or _Entity(MODEL_FEATURES[entity])
+        if known.home[0] != partitions:
+            known.home = partitions, partition_of(f"{entity}:{key}", partitions)
+        folded = [(*source_of(source), *found) for source, found in known.folded.items()]
         return StatePosition(
-            entity=entity,
-            key=key,
-            updates_partition=partition_of(f"{entity}:{key}", partitions),
-            updates_offset=known.base_offset if known else -1,
-            folded=[(*source_of(source), *found) for source, found in known.folded.items()] if known else [],
+            entity=entity, key=key, updates_partition=known.home[1], updates_offset=known.base_offset, folded=folded
         )
 
     def _entity(self, entity: EntityName, key: str) -> _Entity:
         known = self._entities.get((entity, key))
         if known is None:
-            known = self._entities[entity, key] = _Entity(ENTITY_FEATURES[entity])
+            known = self._entities[entity, key] = _Entity(MODEL_FEATURES[entity])
         else:
             self._entities.move_to_end((entity, key))
         return known

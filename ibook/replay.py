@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ibook.clock import to_us
 from ibook.entities import EntityName, Source, source_slot, update_of
-from ibook.features import ENTITY_FEATURES, entity_keys, vector_of
+from ibook.features import MODEL_FEATURES, entity_keys, vector_of
 from ibook.messages import PurchaseRequested
 from ibook.running import RunningState
 from ibook.topics import FEATURE_SOURCES
@@ -43,7 +43,7 @@ def replay(history: Iterable[Recorded]) -> Iterator[Row]:
             key = update.fact.ids[entity]
             state = states.get((entity, key))
             if state is None:
-                features = ENTITY_FEATURES[entity]
+                features = MODEL_FEATURES[entity]
                 state = states[entity, key] = RunningState(features, features.layout.empty())
             state.fold(update)
         if isinstance(recorded.message, PurchaseRequested):

@@ -1,11 +1,11 @@
 """A state that is folded into and read again and again, as a busy event's is for every purchase.
 
-What no longer changes within a second is added up once: facts arrive in the youngest tiles, so the sums over the older
-ones stay. All sums are integers and all joins free of order, so the features are those of a full computation, bit by
-bit.
+What no longer changes is added up once: facts arrive in the youngest tiles, so the sums over the older ones stay until
+a tile leaves a window. All sums are integers and all joins free of order, so the features are those of a full
+computation, bit by bit.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ibook.declarations import EntityFeatures, Pass
 from ibook.entities import EntityUpdate
@@ -14,18 +14,33 @@ from ibook.measures import SECOND
 from ibook.states import Tile, WindowState
 from ibook.windows import FoldResult
 
-WORTH_TILES = 12
+WORTH_TILES = 4
 """With fewer tiles a full computation is as fast."""
-KEPT_SECONDS = 3
-"""Purchases of a busy event come a little out of order: sums of so many instants are kept."""
+AGAIN_SECONDS = 2
+MAX_YOUNG = 4
+"""Tiles that each computation adds to the sums; with more of them the sums are made anew."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Older:
-    """Sums over the tiles that start before `young_s`, per pass and window."""
+    """Sums over the tiles that start before `young_s`, per pass and window: those of every second in a range."""
 
     young_s: int
-    sums: list[dict[int, Sums]]
+    sums: list[dict[int, Sums]] = field(default_factory=list)
+    from_s: int = 0
+    until_s: int = 1 << 62
+
+    def holds(self, second: int) -> bool:
+        """Whether the same tiles lie in the windows as of this second."""
+        return self.from_s <= second < self.until_s
+
+    def not_before(self, second: int) -> None:
+        """As of earlier seconds another tile would lie in a window, or one fewer."""
+        self.from_s = max(self.from_s, second)
+
+    def only_before(self, second: int) -> None:
+        """From this second on."""
+        self.until_s = min(self.until_s, second)
 
 
 class RunningState:
@@ -36,41 +51,35 @@ class RunningState:
     def __init__(self, features: EntityFeatures, state: WindowState) -> None:
         self.state = state
         self._features = features
-        self._older: dict[int, _Older] = {}
+        self._older: _Older | None = None
         self._asked_s = -1
 
     def fold(self, update: EntityUpdate) -> FoldResult:
         """Fold an update in place, as `Layout.fold` does."""
         tiles = self.state.tiles
         result = self._features.layout.fold(self.state, update)
-        if self._older and (self.state.tiles is not tiles or not self._is_young(update.fact.occurred_us // SECOND)):
-            self._older.clear()
+        older = self._older
+        if older and (self.state.tiles is not tiles or not self._is_young(update.fact.occurred_us // SECOND, older)):
+            self._older = None
         return result
 
-    def _is_young(self, second: int) -> bool:
+    def _is_young(self, second: int, older: _Older) -> bool:
         """Whether the tile of a second, which a translated state may hold coarser than it would be, is in no sum."""
         start = next((tile.start for tile in reversed(self.state.tiles) if tile.start <= second), second)
-        return all(start >= each.young_s for each in self._older.values())
+        return start >= older.young_s
 
     def compute(self, as_of_us: int) -> list[float]:
         """Every feature as of an instant, as `EntityFeatures.compute` gives them."""
         features, state = self._features, self.state
-        if len(state.tiles) < WORTH_TILES or features.decayed:
-            return features.compute(state, as_of_us)
-        second = as_of_us // SECOND
-        older = self._older.get(second)
-        if older is None:
-            if second != self._asked_s:  # sums are worth keeping when a second is asked for again
-                self._asked_s = second
+        second, older = as_of_us // SECOND, self._older
+        if older is None or not older.holds(second):
+            if len(state.tiles) < WORTH_TILES or features.decayed or not self._is_asked_again(second):
                 return features.compute(state, as_of_us)
-            if len(self._older) == KEPT_SECONDS:
-                self._older.pop(next(iter(self._older)))
-            older = self._older[second] = self._add_older(second)
-        young = []
-        for tile in reversed(state.tiles):
-            if tile.start < older.young_s:
-                break
-            young.append(tile)
+            older = self._older = self._add_older(second)
+        young = self._young(older)
+        if len(young) > MAX_YOUNG:
+            older = self._older = self._add_older(second)
+            young = self._young(older)
         values = features.first_ages(state, as_of_us)
         for each, older_sums in zip(features.passes, older.sums, strict=True):
             as_of_s = second - each.delay_s
@@ -79,24 +88,46 @@ class RunningState:
                 features.finish(slots, sums, state, as_of_us, values)
         return values
 
+    def _young(self, older: _Older) -> list[Tile]:
+        """The tiles that are in no sum, youngest first."""
+        young = []
+        for tile in reversed(self.state.tiles):
+            if tile.start < older.young_s:
+                break
+            young.append(tile)
+        return young
+
+    def _is_asked_again(self, second: int) -> bool:
+        """Sums are worth keeping for who is asked twice within a few seconds."""
+        asked_s, self._asked_s = self._asked_s, second
+        return 0 <= second - asked_s <= AGAIN_SECONDS
+
     def _add_older(self, second: int) -> _Older:
         layout = self._features.layout
         hop = layout.hops_s[layout.first_level]
-        young_s = self.state.latest_us // SECOND // hop * hop - hop
-        tiles = [tile for tile in self.state.tiles if tile.start < young_s]
-        return _Older(young_s, [self._sums(each, tiles, second - each.delay_s) for each in self._features.passes])
+        older = _Older(self.state.latest_us // SECOND // hop * hop - hop)
+        tiles = [tile for tile in self.state.tiles if tile.start < older.young_s]
+        for each in self._features.passes:
+            older.sums.append(self._sums(each, tiles, second, older))
+        return older
 
-    def _sums(self, each: Pass, tiles: list[Tile], as_of_s: int) -> dict[int, Sums]:
+    def _sums(self, each: Pass, tiles: list[Tile], second: int, older: _Older) -> dict[int, Sums]:
+        """The sums of a pass as of a second; `older` learns which seconds have the same."""
         sums, found, hops = self._features.no_sums(), {}, self._features.layout.hops_s
-        waiting = list(reversed(each.slots))
+        waiting, delay_s = list(reversed(each.slots)), each.delay_s
         for tile in reversed(tiles):
-            if tile.start > as_of_s:
+            if tile.start > second - delay_s:
+                older.only_before(tile.start + delay_s)
                 continue
-            while waiting and tile.start + hops[tile.level] <= as_of_s - waiting[-1]:
+            older.not_before(tile.start + delay_s)
+            end = tile.start + hops[tile.level]
+            while waiting and end <= second - delay_s - waiting[-1]:
+                older.not_before(end + delay_s + waiting[-1])
                 found[waiting.pop()] = sums.copy().keep()
             if not waiting:
                 break
             sums.add(tile)
+            older.only_before(end + delay_s + waiting[-1])
         return found | {window: sums.copy().keep() for window in waiting}
 
     def _join(self, older: Sums, young: list[Tile], as_of_s: int, window_s: int) -> Sums:

@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ibook.declarations import DAY, EntityFeatures, Feature
+from ibook.entities import ENTITIES, EntityName
+from ibook.features import ENTITY_FEATURES, MODEL_FEATURES
 from ibook.measures import SECOND
 from ibook.running import WORTH_TILES, RunningState
 from ibook.states import decode_state, encode_state
@@ -47,6 +49,20 @@ def test_interleaved_folds_and_computations_equal_full_ones(
     for ahead_us in (0, 1, SECOND, 0, 5 * SECOND, 0, DAY * SECOND):
         assert repr(running.compute(now_us + ahead_us)) == repr(features.compute(plain, now_us + ahead_us))
     assert encode_state(running.state) == encode_state(plain)
+
+
+@pytest.mark.parametrize("entity", ENTITIES)
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6), ahead_us=st.sampled_from([0, 1, SECOND, 90 * SECOND, 2 * DAY * SECOND]))
+def test_the_features_of_the_model_are_those_of_all_features(entity: EntityName, seed: int, ahead_us: int) -> None:
+    everything, for_model, rng = ENTITY_FEATURES[entity], MODEL_FEATURES[entity], Random(seed)
+    kinds = kinds_of(everything)
+    ages_s = [rng.randrange(3 * DAY) for _ in range(40)]
+    state = fold(everything, [fact(rng.choice(kinds), i, LATEST_US - age * SECOND, i) for i, age in enumerate(ages_s)])
+    known = dict(zip(everything.names, everything.compute(state, LATEST_US + ahead_us), strict=True))
+    values = for_model.compute(state, LATEST_US + ahead_us)
+    assert for_model.names == everything.model_names
+    assert repr(values) == repr([known[name] for name in everything.model_names])
 
 
 def test_a_translated_state_with_coarser_tiles_gives_full_computations_too() -> None:
