@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import pricing_experiment
+from cli import pricing_evaluate, pricing_experiment
 from cli.settings import DataDir, person, settings_of_running
 from ibook.errors import ConfigurationError
 
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 app.command()(pricing_experiment.report)
 app.command()(pricing_experiment.experiment)
+app.command()(pricing_evaluate.evaluate)
 
 Event = Annotated[str, typer.Argument(metavar="[EVENT]", help="An event's id [default: all events].")]
 Why = Annotated[str, typer.Option("--why", help="For those who look at it later.")]

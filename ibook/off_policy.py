@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import scipy.stats
+import scipy.special
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -92,8 +92,8 @@ def replay(log: Decisions, rng: np.random.Generator) -> Estimate:
 
 def _ratio(name: Name, log: Decisions, earned: Floats, n: Floats, weights: Floats) -> Estimate:
     """The ratio of the sums of `earned` and `n`, and its interval over clusters."""
-    top, bottom = (np.bincount(log.clusters, weights=each) for each in (earned, n))
-    mass = np.bincount(log.clusters, weights=weights * log.n)
+    top, bottom = (_per_cluster(log, each) for each in (earned, n))
+    mass = _per_cluster(log, weights * log.n)
     effective = _effective(mass)
     if bottom.sum() <= 0.0:
         return Estimate(name=name, value=float("nan"), low=float("nan"), high=float("nan"), effective=0.0)
@@ -102,9 +102,13 @@ def _ratio(name: Name, log: Decisions, earned: Floats, n: Floats, weights: Float
     leverage = np.maximum(bottom / bottom.sum(), mass / mass.sum() if mass.any() else 0.0)
     residual = (top - value * bottom) / np.maximum(1.0 - leverage, 0.5)
     error = float(np.sqrt(np.sum(residual**2)) / bottom.sum())
-    reach = float(scipy.stats.t.ppf((1.0 + LEVEL) / 2.0, max(effective - 1.0, 1.0)))
+    reach = float(scipy.special.stdtrit(max(effective - 1.0, 1.0), (1.0 + LEVEL) / 2.0))
     low, high = (value - error * _unskewed(side * reach, residual) for side in (1.0, -1.0))
     return Estimate(name=name, value=value, low=low, high=high, effective=effective)
+
+
+def _per_cluster(log: Decisions, values: Floats) -> Floats:
+    return np.asarray(np.bincount(log.clusters, weights=values), dtype=np.float64)
 
 
 def _unskewed(quantile: float, residual: Floats) -> float:
@@ -157,7 +161,7 @@ class Support:
 def support(log: Decisions) -> Support:
     """Of a log for a candidate."""
     covered = _ratio("ips", log, log.weights * log.n, log.n, log.weights)
-    mass = np.bincount(log.clusters, weights=log.weights * log.n)
+    mass = _per_cluster(log, log.weights * log.n)
     heaviest = float(mass.max() / mass.sum()) if mass.any() else 0.0
     return Support(
         clusters=len(mass), effective=_effective(mass), mean_weight=covered.value, mean_weight_high=covered.high,

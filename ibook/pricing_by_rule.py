@@ -12,23 +12,31 @@ LOWEST, HIGHEST = 0.9, 1.25
 """Multiples of the list price that the rule stays within."""
 
 
-def rule_multiplier(sold_share: float, elapsed_share: float) -> float:
+def rule_multiplier(
+    sold_share: float, elapsed_share: float, *, strength: float = STRENGTH, lowest: float = LOWEST,
+    highest: float = HIGHEST,
+) -> float:  # fmt: skip
     """How much of the list price: more where seats go faster than time, less where they go slower.
 
     >>> rule_multiplier(0.5, 0.5), rule_multiplier(0.6, 0.2), rule_multiplier(0.0, 0.9)
     (1.0, 1.2, 0.9)
     """
-    return min(HIGHEST, max(LOWEST, 1.0 + STRENGTH * (sold_share - elapsed_share)))
+    return min(highest, max(lowest, 1.0 + strength * (sold_share - elapsed_share)))
 
 
 def rule_price(listing: EventListed, ticket: TicketType, *, seats_left: int | None, now: datetime) -> int:
     """The price of a ticket type in minor units, within floor and cap; the list price when nobody knows the seats."""
     if seats_left is None or not listing.capacity:
         return ticket.list_price_minor
+    multiplier = rule_multiplier(1.0 - seats_left / listing.capacity, elapsed_share(listing, now))
+    return min(max(round(ticket.list_price_minor * multiplier), ticket.floor_minor), ticket.cap_minor)
+
+
+def elapsed_share(listing: EventListed, now: datetime) -> float:
+    """How much of the time from the begin of the sale to the event is over, in [0, 1]."""
     life = (listing.starts_at - listing.on_sale_at).total_seconds()
     elapsed = (now - listing.on_sale_at).total_seconds() / life if life > 0 else 1.0
-    multiplier = rule_multiplier(1.0 - seats_left / listing.capacity, min(1.0, max(0.0, elapsed)))
-    return min(max(round(ticket.list_price_minor * multiplier), ticket.floor_minor), ticket.cap_minor)
+    return min(1.0, max(0.0, elapsed))
 
 
 def with_rule_price(

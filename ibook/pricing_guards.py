@@ -68,13 +68,13 @@ def with_floor(shares: NDArray[np.float64], floor: float = PROBABILITY_FLOOR) ->
     return [(lowest + int(one)) / UNITS for one in units]
 
 
-def guarded(shares: NDArray[np.float64], within: NDArray[np.bool_]) -> list[float]:
+def guarded(shares: NDArray[np.float64], within: NDArray[np.bool_], floor: float = PROBABILITY_FLOOR) -> list[float]:
     """Probabilities that sum to exactly 1: 0 where it is not allowed, the floor at least where it is.
 
     >>> guarded(np.array([0.25, 0.75]), np.array([False, True]))
     [0.0, 1.0]
     """
     probabilities = [0.0] * len(shares)
-    for arm, probability in zip(np.flatnonzero(within), with_floor(shares[within]), strict=True):
+    for arm, probability in zip(np.flatnonzero(within), with_floor(shares[within], floor), strict=True):
         probabilities[int(arm)] = probability
     return probabilities

@@ -60,4 +60,4 @@ def columns_of(values: NDArray[np.object_] | Floats, *, most: int = 20) -> Float
         texts = np.asarray([str(each) for each in values])
         found, counts = np.unique(texts, return_counts=True)
         common = found[np.argsort(-counts, kind="stable")][:most]
-        return (texts[:, None] == common[None, :]).astype(np.float64)
+        return np.asarray(texts[:, None] == common[None, :], dtype=np.float64)
