@@ -17,6 +17,7 @@ from ibook.price_controls import control_in_force
 from ibook.price_history import SlotHistory
 from ibook.pricing import RULE_ARM, PriceChoice
 from serving.charts import Point, beliefs_chart, money, prices_chart
+from serving.experiment_view import experiment_view
 from serving.quotes import PriceDesk
 from serving.sales import Sales
 
@@ -68,7 +69,9 @@ def get_events(request: Request, q: Annotated[str, Query(max_length=100)] = "") 
     ]
     listings.sort(key=lambda listing: (listing.starts_at, listing.event_id))
     rows = [_row(view, listing) for listing in listings[:EVENTS_SHOWN]]
-    return _page(view, "events", title="Prices", events=rows, asked=q, more=max(0, len(listings) - EVENTS_SHOWN))
+    more = max(0, len(listings) - EVENTS_SHOWN)
+    trial = experiment_view(view.desk)
+    return _page(view, "events", title="Prices", events=rows, asked=q, more=more, experiment=trial)
 
 
 @router.get("/prices/{event_id:path}")

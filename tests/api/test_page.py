@@ -16,7 +16,8 @@ from msgspec.structs import replace
 from ibook.api_keys import new_key
 from ibook.codec import encode
 from ibook.edges.kafka import Record
-from ibook.messages import InventoryChanged, PriceControlled, QuoteIssued
+from ibook.experiments import ending, exact_shares
+from ibook.messages import ArmFigures, ExperimentFigures, InventoryChanged, PriceControlled, QuoteIssued
 from infra.local.processes import free_port
 from serving.sales import Sales
 from tests.api.test_prices import LISTING, NOW, SETTINGS, SLOT, Api
@@ -53,6 +54,26 @@ def api(sales: Told) -> Iterator[Api]:
     )
     with api.client:
         yield api
+
+
+def test_the_page_shows_what_the_arms_of_the_experiment_earn_and_which_was_ended(api: Api) -> None:
+    assert "No slot is settled yet" in page(api, "/prices")
+    api.snapshots.figures = ExperimentFigures(
+        message_id="f", occurred_at=NOW, version=1, since=NOW,
+        arms=[
+            ArmFigures(arm="list_price", slots=40, offers=400, sales=40, revenue_per_offer=0.1),
+            ArmFigures(arm="rules", slots=3, offers=30, sales=3, revenue_per_offer=0.1),
+            ArmFigures(arm="bandit", slots=300, offers=3000, sales=310, revenue_per_offer=0.108, uplift=0.08,
+                       low=-0.01, high=0.18),
+        ],
+    )  # fmt: skip
+    api.snapshots.experiment = ending(None, exact_shares(0.25, 0.25), "rules", now=NOW, by="guard", why="It <loses>.")
+    api.clock.advance(timedelta(minutes=5))
+    shown = page(api, "/prices")
+    assert "+8.0% (-1.0% to +18.0%)" in shown
+    assert "too few slots" in shown
+    assert "Rule on seats and time: ended. It &lt;loses&gt;." in shown
+    assert re.search(r"List price</td><td class=.n.>50%", shown)
 
 
 def page(api: Api, path: str) -> str:
