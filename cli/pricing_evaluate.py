@@ -71,6 +71,7 @@ def _on_our_log(candidate: "Candidate", name: str, settings: "Settings", since: 
     from ibook.edges.price_controls import read_prices
     from ibook.edges.slot_log import SlotLog
     from ibook.price_log import decisions_of, price_log
+    from ibook.pricing import PricingRules
 
     now = datetime.now(UTC)
     begin = instant(since, now) or now - timedelta(days=7)
@@ -85,7 +86,8 @@ def _on_our_log(candidate: "Candidate", name: str, settings: "Settings", since: 
         raise ConfigurationError(
             f"No drawn price of that time has settled offers: there is nothing to go by yet.{when}"
         )
+    decisions = decisions_of(prices, candidate, PricingRules.of(settings), grace)
     return evaluation_of(
-        decisions_of(prices, candidate), name=name, source=f"our log since {begin:%Y-%m-%d %H:%M} UTC",
-        unit="of list price", left_out=dict(prices.left_out), seed=seed, learned=isinstance(candidate, LearnedPrices),
+        decisions, name=name, source=f"our log since {begin:%Y-%m-%d %H:%M} UTC", unit="of list price",
+        left_out=dict(prices.left_out), seed=seed, learned=isinstance(candidate, LearnedPrices),
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """Pricing policies that somebody would like to try, as data: a TOML file, checked when it is read."""
 
+import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -105,13 +106,22 @@ class LearnedPrices(_Candidate, frozen=True, kw_only=True, tag="learned"):
         return {price: each for price, each in zip(arms.prices_minor, allowed, strict=True) if each > 0.0}
 
 
+class LearnerPrices(_Candidate, frozen=True, kw_only=True, tag="learner"):
+    """The learner with other settings: before each slot it decides by what had been settled then (`learner_replay`)."""
+
+    half_life_seconds: float | None = None
+    max_step: float | None = None
+    multiples: list[float] | None = None
+    """None: as set up."""
+
+
 class Columns(_Candidate, frozen=True, kw_only=True, tag="columns"):
     """For a foreign log alone: each arm's probability stands in a column of the log."""
 
     columns: dict[str, str]
 
 
-Candidate = FixedPrices | ListPrice | RulePrices | LearnedPrices | Columns
+Candidate = FixedPrices | ListPrice | RulePrices | LearnedPrices | LearnerPrices | Columns
 
 
 def read_candidate(path: Path) -> Candidate:
@@ -144,6 +154,10 @@ def _fault(candidate: Candidate) -> str:
         case LearnedPrices():
             if not (0.0 <= candidate.floor <= 0.5 and 0.0 <= candidate.lowest <= candidate.highest):
                 return "0 <= floor <= 0.5 and 0 <= lowest <= highest must hold"
+        case LearnerPrices():
+            given = [candidate.half_life_seconds, candidate.max_step, *(candidate.multiples or [])]
+            if candidate.multiples == [] or any(each is not None and not 0.0 < each < math.inf for each in given):
+                return "half_life_seconds, max_step and multiples must be larger than 0"
         case Columns() if not candidate.columns:
             return "it names no columns"
     return ""

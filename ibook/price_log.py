@@ -3,20 +3,26 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import numpy as np
 from msgspec.structs import replace
 
-from ibook.candidates import Candidate, Columns, Prices, Situation
+from ibook.candidates import Candidate, Columns, LearnerPrices, Prices, Situation
 from ibook.errors import ConfigurationError
+from ibook.learner_replay import prices_as_learned
 from ibook.messages import ArmProbabilities, EventListed, PricePolicy, QuoteIssued, TicketType
 from ibook.off_policy import Decisions, Floats
+from ibook.pricing import PricingRules
 from ibook.pricing_by_rule import elapsed_share
 from ibook.reward_model import columns_of, predictions
 from ibook.slot_book import SlotRecord
 
 MODEL_ARMS = (0.0, 0.75, 0.85, 0.95, 1.05, 1.175, 1.325, 1.5)
 """Lower ends of the ranges of multiples that the reward model takes for one arm."""
+
+RULES = PricingRules()
+"""The settings' defaults."""
 
 
 @dataclass
@@ -80,11 +86,14 @@ def _newest(policy: PricePolicy | None, ticket: TicketType) -> ArmProbabilities 
     return next((each for each in fitting if each.ticket_type == ticket.name), None)
 
 
-def decisions_of(log: PriceLog, candidate: Candidate) -> Decisions:
-    """The log's slots, weighed for a candidate; revenue in multiples of the list price. Raises ConfigurationError."""
-    if isinstance(candidate, Columns):
-        raise ConfigurationError("A candidate of kind `columns` needs a log with those columns: say --log FILE.")
-    shown = [candidate.prices(situation) for situation in log.situations]
+def decisions_of(
+    log: PriceLog, candidate: Candidate, rules: PricingRules = RULES, grace: timedelta = timedelta(0)
+) -> Decisions:
+    """The log's slots, weighed for a candidate; revenue in multiples of the list price. Raises ConfigurationError.
+
+    `rules` and `grace` are those of the platform, for a candidate that learns.
+    """
+    shown = _shown(log, candidate, rules, grace)
     decisions, outcomes = [record.decision for record in log.records], [record.outcome for record in log.records]
     weights = [
         each.get(made.price_minor, 0.0) / propensity_of(made) for each, made in zip(shown, decisions, strict=True)
@@ -103,6 +112,17 @@ def decisions_of(log: PriceLog, candidate: Candidate) -> Decisions:
         model=model[np.arange(len(arms)), arms],
         baseline=_array([_expected(each, row, s) for each, row, s in zip(shown, model, log.situations, strict=True)]),
     )  # fmt: skip
+
+
+def _shown(log: PriceLog, candidate: Candidate, rules: PricingRules, grace: timedelta) -> Sequence[Prices]:
+    match candidate:
+        case Columns():
+            raise ConfigurationError("A candidate of kind `columns` needs a log with those columns: say --log FILE.")
+        case LearnerPrices():
+            outcomes = [record.outcome for record in log.records]
+            return prices_as_learned(log.situations, outcomes, candidate, rules, grace)
+        case _:
+            return [candidate.prices(situation) for situation in log.situations]
 
 
 def _expected(prices: Prices, predicted: Floats, situation: Situation) -> float:

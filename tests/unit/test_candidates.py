@@ -12,10 +12,11 @@ from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from cli.main import app
-from ibook.candidates import Candidate, LearnedPrices, RulePrices, Situation, read_candidate
+from ibook.candidates import Candidate, LearnedPrices, LearnerPrices, RulePrices, Situation, read_candidate
 from ibook.errors import ConfigurationError, IbookError
 from ibook.experiments import Trial, choose, exact_shares
 from ibook.foreign_log import decisions_in
+from ibook.learner_replay import prices_as_learned
 from ibook.messages import ArmProbabilities, EventListed, PricePolicy, QuoteIssued, TicketType
 from ibook.off_policy import doubly_robust, ips, support
 from ibook.price_log import decisions_of, price_log
@@ -219,3 +220,52 @@ def test_a_file_that_is_no_table_is_one_sentence(tmp_path: Path) -> None:
     for name, said in (("log.parquet", "can't be read"), ("none.csv", "can't be read"), ("log.txt", "neither")):
         with pytest.raises(ConfigurationError, match=said):
             evaluate(tmp_path, tmp_path / name)
+
+
+# -------------------------------------------------------------------------------------------- a candidate that learns
+def hourly(records: list[SlotRecord]) -> list[SlotRecord]:
+    """The slots an hour apart, each settled within the hour."""
+    times = [NOW + timedelta(hours=i) for i in range(len(records))]
+    return [
+        SlotRecord(replace(each.decision, occurred_at=at, expires_at=at), each.outcome)
+        for each, at in zip(records, times, strict=True)
+    ]
+
+
+def test_the_learner_with_other_settings_decides_by_what_was_settled_before(tmp_path: Path) -> None:
+    """The dearest price sells best here: with a short memory or a long one it comes to show it, but not at once."""
+    situations = [Situation(each.decision, LISTING, STALLS, None) for each in hourly(sold_slots(120, 3))]
+    outcomes = [Outcome(50, 25 if each.decision.price_minor == 6000 else 5, 0) for each in situations]
+    learner = candidate(tmp_path, 'kind = "learner"\nmax_step = 5.0\nmultiples = [0.8, 1.0, 1.2]\n')
+    assert isinstance(learner, LearnerPrices)
+    shown = prices_as_learned(situations, outcomes, learner, PricingRules(slot_seconds=300.0), timedelta(0))
+    assert set(shown[0]) <= {4000, 5000, 6000}
+    assert shown[-1][6000] > max(0.8, shown[0].get(6000, 0.0))
+    others = outcomes[:60] + [Outcome(50, 45 * (each.decision.price_minor == 4000), 0) for each in situations[60:]]
+    later = prices_as_learned(situations, others, learner, PricingRules(slot_seconds=300.0), timedelta(0))
+    assert later[:61] == shown[:61]
+    assert later[-1].get(6000, 0.0) < shown[-1][6000]
+
+
+def test_what_is_not_settled_yet_teaches_the_learner_nothing(tmp_path: Path) -> None:
+    records = hourly(sold_slots(30, 3))
+    situations = [Situation(each.decision, LISTING, STALLS, None) for each in records]
+    learner = candidate(tmp_path, 'kind = "learner"\n')
+    assert isinstance(learner, LearnerPrices)
+    rules, late = PricingRules(slot_seconds=300.0), timedelta(days=9)
+    sold = prices_as_learned(situations, [each.outcome for each in records], learner, rules, late)
+    unsold = prices_as_learned(situations, [Outcome(10, 0, 0)] * 30, learner, rules, late)
+    assert sold == unsold
+
+
+def test_a_learner_is_evaluated_like_any_other_and_refuses_what_makes_no_sense(tmp_path: Path) -> None:
+    log = price_log(hourly(sold_slots(150, 4)), {"gala": LISTING}, {})
+    decisions = decisions_of(log, candidate(tmp_path, 'kind = "learner"\nmultiples = [0.8, 1.0, 1.2]\n'))
+    assert support(decisions).mean_weight == pytest.approx(1.0, abs=0.35)
+    for text in (
+        'kind = "learner"\nmax_step = 0.0',
+        'kind = "learner"\nmultiples = []',
+        'kind = "learner"\nmax_step = inf',
+    ):
+        with pytest.raises(ConfigurationError, match="larger than 0"):
+            candidate(tmp_path, text)
