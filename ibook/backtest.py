@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ibook.costs import ACTIONS
+from ibook.exploration import closed, exploration_draw
 from ibook.fraud import Decision, decide_all
 from ibook.messages import Action, Posture, PurchaseRequested, VerdictEvidence
 from ibook.rules import SCORED_POSTURES, VerdictPolicy
-from ibook.verdicts import exploration_draw
 
 Kind = Literal["fraud", "honest", "nothing"]
 """What a purchase turned out to be. `nothing`: the bank refused it, so there was nothing to lose or to earn."""
@@ -50,6 +50,8 @@ class Past(NamedTuple):
     """P(the log shows what became of it); below 1 only where chance let some of its like through."""
     is_seen: bool = True
     """Whether chance let it through, where chance played a part."""
+    exploration_closed: bool = False
+    """The budget of the exploration slice was spent."""
 
 
 class Rules(NamedTuple):
@@ -70,7 +72,7 @@ def past_of(evidence: VerdictEvidence) -> Past | None:
         purchase=evidence.purchase, features=np.array(evidence.features, dtype=np.float32), posture=evidence.posture,
         score=evidence.score, decided_at=evidence.occurred_at, action=evidence.action, propensity=evidence.propensity,
         rules=tuple(evidence.rules), seen_chance=evidence.propensity,
-        is_seen=evidence.explored or evidence.propensity >= 1,
+        is_seen=evidence.explored or evidence.propensity >= 1, exploration_closed=evidence.exploration_closed,
     )  # fmt: skip
 
 
@@ -155,7 +157,10 @@ def compare(pasts: Iterable[Past], rules: Rules, kind_of: Callable[[str], Kind |
 
 
 def decide_again(batch: Sequence[Past], rules: Rules) -> list[Decision]:
-    """The decisions of other rules on the same features, in the order of the batch."""
+    """The decisions of other rules on the same features, in the order of the batch.
+
+    Where the day's budget of the exploration slice was spent, it is taken to be spent under the other rules, too.
+    """
     groups: dict[tuple[Posture, date], list[int]] = {}
     for place, past in enumerate(batch):
         groups.setdefault((past.posture, past.decided_at.date()), []).append(place)
@@ -166,10 +171,11 @@ def decide_again(batch: Sequence[Past], rules: Rules) -> list[Decision]:
         scores = [past.score for past in pasts]
         if rules.model is not None and posture in SCORED_POSTURES:
             scores = [float(score) for score in rules.model.score(matrix)]
-        draws = [exploration_draw(past.purchase.transaction_id, rules.seed) for past in pasts]
+        draws = [exploration_draw(past.purchase, rules.seed) for past in pasts]
         purchases, at = [past.purchase for past in pasts], pasts[0].decided_at
         decisions = decide_all(scores, matrix, purchases, rules.policy, posture, draws, at)
-        decided.update(zip(places, decisions, strict=True))
+        for place, past, decision in zip(places, pasts, decisions, strict=True):
+            decided[place] = closed(decision) if past.exploration_closed else decision
     return [decided[place] for place in range(len(batch))]
 
 

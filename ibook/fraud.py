@@ -47,6 +47,8 @@ class Decision(Struct, frozen=True, gc=False):
     """P(approve) where a would-be decline could be approved at random; 1 everywhere else."""
     explored: bool
     """Approved at random against the score."""
+    exploration_closed: bool = False
+    """Would have had a chance, but the day's budget could not pay it: see `ibook.exploration`."""
 
 
 def decide(
@@ -64,8 +66,9 @@ def decide_all(
     """Decide a batch of n purchases.
 
     `scores` are the calibrated P(fraud), None in the postures `rules_only` and `no_features`; `matrix` has shape
-    ``(n, len(FEATURE_NAMES))``; `draws` in [0, 1) are the exploration draws, see `draw_of`; rules that have expired
-    `at` the decision are off. Raises ValueError when scores and posture do not belong together.
+    ``(n, len(FEATURE_NAMES))``; `draws` in [0, 1) are the exploration draws, whose budget is `ibook.exploration`'s
+    matter; rules that have expired `at` the decision are off.
+    Raises ValueError when scores and posture do not belong together.
     """
     for score in scores:
         if (score is None) != (posture not in SCORED_POSTURES):

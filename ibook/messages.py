@@ -279,6 +279,8 @@ class VerdictEvidence(Message, frozen=True, kw_only=True, tag="verdict_evidence.
     """What it said; None when it failed or was late."""
     champion_score: float | None = None
     """What the champion said where the challenger decided."""
+    exploration_closed: bool = False
+    """A would-be decline that the day's budget of the exploration slice could not pay: `propensity` is 1."""
 
 
 # ----------------------------------------------------------------------------------------------------- model-releases

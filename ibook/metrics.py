@@ -36,6 +36,9 @@ MODEL_GUARD = Gauge(
 EXPLORED_MINOR = Counter(
     "ibook_fraud_explored_amount_minor_total", "Amount of would-be declines that were approved at random, minor units."
 )
+EXPLORATION_CAP = Gauge(
+    "ibook_fraud_exploration_cap_minor", "What the deciding policy lets chance approve on a day, minor units."
+)
 POLICY_RELEASES = Counter("ibook_policy_releases_total", "Policy releases read: taken or refused.", ["outcome"])
 RULES_EXPIRED = Gauge("ibook_fraud_rules_expired", "Rules of the deciding policy that have expired and are off.")
 DEAD_LETTERS = Counter("ibook_dead_letters_total", "Messages nobody could read.", ["topic", "reason"])

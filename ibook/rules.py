@@ -97,7 +97,10 @@ class Exploration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     declined_per_day_minor: Annotated[int, Meta(ge=0)]
     """What is declined up to that amount, in all, on a day: `ibook policies fit` counts it."""
     max_per_day_minor: Annotated[int, Meta(ge=0)]
-    """What may be approved of it on a day, as expected: the share must be small enough for that."""
+    """What may be approved of it on a day, whatever is tried; an equal part of it in each partition.
+
+    The share must be small enough that no more is expected, either.
+    """
 
     def __post_init__(self) -> None:
         """Raises ValueError when the share would be expected to cost more than it may."""

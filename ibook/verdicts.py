@@ -8,7 +8,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from ibook.features import FEATURE_NAMES_HASH
-from ibook.fraud import Decision, draw_of
+from ibook.fraud import Decision
 from ibook.messages import FraudVerdict, Posture, PurchaseRequested, ReasonCode, StatePosition, VerdictEvidence
 
 NO_MODEL = "none"
@@ -89,6 +89,7 @@ def evidence_of(scored: Scored, about: Circumstances) -> VerdictEvidence:
         challenger_version=scored.challenger_version,
         challenger_score=scored.challenger_score,
         champion_score=scored.champion_score,
+        exploration_closed=scored.decision.exploration_closed,
     )
 
 
@@ -105,16 +106,9 @@ def unreadable_verdict(transaction_id: str, source: tuple[str, int, int], decide
     )
 
 
-def exploration_draw(transaction_id: str, seed: int) -> float:
-    """The draw of the exploration slice: the same when a purchase is decided again."""
-    return draw_of(f"exploration:{transaction_id}", seed)
-
-
-def explored_minor(decisions: Sequence[Decision], purchases: Sequence[PurchaseRequested]) -> int:
+def explored_minor(scored: Sequence[Scored]) -> int:
     """The amount that was approved at random, in minor units."""
-    return sum(
-        purchase.amount_minor for decision, purchase in zip(decisions, purchases, strict=True) if decision.explored
-    )
+    return sum(each.purchase.amount_minor for each in scored if each.decision.explored)
 
 
 def needs_reasons(decisions: Sequence[Decision]) -> list[int]:

@@ -24,6 +24,7 @@ from ibook.edges.scoring import Asked, Batch, Scorer
 from ibook.edges.unanswered import Unanswered
 from ibook.entities import ENTITIES, EntityName, is_future, source_slot
 from ibook.errors import FeatureUnavailable, InvalidMessage
+from ibook.exploration import Spent
 from ibook.failing import OwnFailures
 from ibook.heartbeat import Heartbeat, offset_of
 from ibook.letters import TRANSACTION_HEADER
@@ -31,7 +32,7 @@ from ibook.messages import PurchaseRequested
 from ibook.own_purchases import update_of_purchase
 from ibook.settings import Settings
 from ibook.topics import FRAUD_EVIDENCE, FRAUD_VERDICTS, TICKET_PURCHASES
-from ibook.verdicts import evidence_of, unreadable_verdict, verdict_of
+from ibook.verdicts import evidence_of, explored_minor, unreadable_verdict, verdict_of
 from streams.app import Event, Stream, create_app, raw_topic
 from streams.batches import acknowledge, each_batch, is_ours
 from streams.dead_letters import publish_dead_letters
@@ -46,6 +47,7 @@ from streams.verdict_log import (
     header,
     purchases_before,
     source_header,
+    spent_header,
 )
 
 log = structlog.get_logger()
@@ -160,13 +162,15 @@ class Worker:
         partition, first = event.message.partition, event.message.offset
         broker_ms = int(event.message.timestamp * 1000)
         seen = offset_of(heartbeats, source_slot(TOPIC, partition))
-        answered, before = await asyncio.gather(
+        told, before = await asyncio.gather(
             asyncio.to_thread(answered_before, self._settings, partition, broker_ms),
             asyncio.to_thread(purchases_before, self._settings, partition, seen, first),
         )
         known.remember_before(before, partition)
-        known.answered[partition] = answered
-        log.info("partition learned", partition=partition, answered=len(answered), unseen=len(before))
+        known.answered[partition] = told.answered
+        if told.spent is not None:
+            known.spent[partition] = told.spent
+        log.info("partition learned", partition=partition, answered=len(told.answered), unseen=len(before))
 
     async def _heartbeats(self) -> list[Heartbeat | None]:
         try:
@@ -205,7 +209,9 @@ class Worker:
         return work
 
     def _decide(self, work: Sorted, reading: Reading | None, batch: Sequence[Event], known: Knowledge) -> Answers:
-        done = self._scorer.decide(work.purchases, reading, known.own)
+        done = self._scorer.decide(work.purchases, reading, known.own, known.spent)
+        known.spent.update(done.spent)
+        metrics.EXPLORED_MINOR.inc(explored_minor(done.scored))
         released = known.holding.take(_outcomes(work, done, batch), self._failures, self._clock.now())
         held = known.holding.events()
         answers = Answers(
@@ -217,7 +223,7 @@ class Worker:
             key = scored.purchase.transaction_id.encode()
             answers.evidence.setdefault(partition, []).append(Record(key, encode(evidence_of(scored, done.about))))
             verdict = encode(verdict_of(scored, done.about))
-            headers = _headers(scored.source, digest_of(scored.purchase))
+            headers = _headers(scored.source, digest_of(scored.purchase), known.spent.get(partition))
             answers.verdicts.setdefault(partition, []).append(Record(key, verdict, headers))
             metrics.VERDICTS.labels(scored.decision.action, done.about.posture).inc()
         self._answer_rejected(answers, known)
@@ -309,8 +315,9 @@ def _transaction_of(event: Event, error: InvalidMessage) -> str:
     return header(event.message.headers, TRANSACTION_HEADER).decode(errors="replace")[:128]
 
 
-def _headers(source: tuple[str, int, int], digest: bytes) -> tuple[tuple[str, bytes], ...]:
-    return source_header(source[1], source[2]), (DIGEST_HEADER, digest)
+def _headers(source: tuple[str, int, int], digest: bytes, spent: Spent | None = None) -> tuple[tuple[str, bytes], ...]:
+    headers = source_header(source[1], source[2]), (DIGEST_HEADER, digest)
+    return headers if spent is None else (*headers, spent_header(spent))
 
 
 def create(settings: Settings, clock: Clock | None = None) -> faust.App:

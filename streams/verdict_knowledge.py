@@ -7,6 +7,7 @@ from ibook.answered import Answered, digest_of
 from ibook.codec import decode
 from ibook.entities import is_future
 from ibook.errors import InvalidMessage
+from ibook.exploration import Spent
 from ibook.messages import PurchaseRequested
 from ibook.own_purchases import OwnPurchases, update_of_purchase
 from streams.holding import Holding
@@ -20,6 +21,8 @@ class Knowledge:
     answered: dict[int, Answered] = field(default_factory=dict)
     own: OwnPurchases = field(default_factory=OwnPurchases)
     holding: Holding = field(default_factory=Holding)
+    spent: dict[int, Spent] = field(default_factory=dict)
+    """What chance has approved, by partition."""
 
     def remember_before(self, before: Sequence[Purchased], partition: int) -> None:
         """What was answered counts as this worker's own; what was refused or repeated then is left out again."""

@@ -1,9 +1,10 @@
 """What a partition already knows when a verdict worker gets it: blocking reads of bounded length, once per assignment.
 
-The verdict log is the deduplication state; the purchases between the heartbeat and the committed position are what
-the online store does not have yet.
+The verdict log is the deduplication state, and tells what chance has approved on the day; the purchases between the
+heartbeat and the committed position are what the online store does not have yet.
 """
 
+from datetime import date
 from typing import NamedTuple
 
 from confluent_kafka import KafkaException, TopicPartition
@@ -12,6 +13,7 @@ from ibook.answered import MAX_TRANSACTIONS, Answered
 from ibook.edges.kafka import extent
 from ibook.edges.log import SILENT_SECONDS, Stretch, log_reader, offset_at, read
 from ibook.errors import BrokerUnavailable
+from ibook.exploration import Spent
 from ibook.settings import Settings
 from ibook.topics import FRAUD_VERDICTS, TICKET_PURCHASES
 
@@ -20,6 +22,7 @@ REMEMBERED_MS = 24 * 3600 * 1000
 MAX_UNSEEN = 20_000
 DIGEST_HEADER = "asked"
 SOURCE_HEADER = "source"
+SPENT_HEADER = "explored"
 
 
 class Purchased(NamedTuple):
@@ -30,8 +33,16 @@ class Purchased(NamedTuple):
     payload: bytes
 
 
-def answered_before(settings: Settings, partition: int, broker_ms: int) -> Answered:
-    """The transactions answered in a partition, as its verdict log tells.
+class Told(NamedTuple):
+    """What a partition's verdict log tells."""
+
+    answered: Answered
+    spent: Spent | None
+    """What chance had approved on the latest day on which it approved anything; None when no verdict read tells."""
+
+
+def answered_before(settings: Settings, partition: int, broker_ms: int) -> Told:
+    """The transactions answered in a partition, as its verdict log tells, and what chance has approved there.
 
     From a minute before `broker_ms`, the broker time of the first purchase to decide, or further back: up to 24 h
     before it, or the last `MAX_TRANSACTIONS` verdicts. All of them are kept, however many a group that was set back
@@ -45,17 +56,18 @@ def answered_before(settings: Settings, partition: int, broker_ms: int) -> Answe
         must = offset_at(consumer, topic, partition, broker_ms - LOOK_BACK_MS, high)
         day = offset_at(consumer, topic, partition, broker_ms - REMEMBERED_MS, high)
         start = max(low, min(must, max(day, high - MAX_TRANSACTIONS)))
-        answered = Answered(max(MAX_TRANSACTIONS, high - start))
+        answered, spent = Answered(max(MAX_TRANSACTIONS, high - start)), list[Spent]()
         for message in read(consumer, [Stretch(topic, partition, start, high)]):
             key = message.key()
             if key is not None:
                 headers = message.headers()
                 answered.add(_text(key), header(headers, DIGEST_HEADER), _offset(header(headers, SOURCE_HEADER)))
+                spent += _spent(header(headers, SPENT_HEADER))
     except KafkaException as error:
         raise BrokerUnavailable(f"the verdict log of partition {partition} can't be read: {error}") from error
     finally:
         consumer.close()
-    return answered
+    return Told(answered, max(spent, default=None))
 
 
 def purchases_before(settings: Settings, partition: int, seen: int, first: int) -> list[Purchased]:
@@ -87,6 +99,20 @@ def header(headers: object, name: str) -> bytes:
 def source_header(partition: int, offset: int) -> tuple[str, bytes]:
     """Where the purchase of a verdict lies."""
     return SOURCE_HEADER, f"{partition}:{offset}".encode()
+
+
+def spent_header(spent: Spent) -> tuple[str, bytes]:
+    """What chance has approved in a verdict's partition by then: the last verdict of a day tells the day's total."""
+    return SPENT_HEADER, f"{spent.day.isoformat()} {spent.amount_minor}".encode()
+
+
+def _spent(said: bytes) -> list[Spent]:
+    """What a header of `spent_header` tells; nothing where it is missing or of another's making."""
+    day, _, amount = said.decode(errors="replace").partition(" ")
+    try:
+        return [Spent(date.fromisoformat(day), int(amount))] if said else []
+    except ValueError:
+        return []
 
 
 def _offset(source: bytes) -> int:

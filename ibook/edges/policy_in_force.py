@@ -11,7 +11,7 @@ from ibook.edges.follower import Follower
 from ibook.edges.kafka import Record
 from ibook.errors import ConfigurationError, InvalidMessage
 from ibook.messages import PolicyReleased
-from ibook.metrics import POLICY_RELEASES, RULES_EXPIRED
+from ibook.metrics import EXPLORATION_CAP, POLICY_RELEASES, RULES_EXPIRED
 from ibook.policy_releases import POLICY, policy_of
 from ibook.rules import VerdictPolicy, load_policy
 from ibook.settings import Settings
@@ -60,6 +60,7 @@ class PolicyInForce:
                 break
         self.expired = len(self._policy.expired(self._clock.now()))
         RULES_EXPIRED.set(self.expired)
+        EXPLORATION_CAP.set(self._policy.exploration.max_per_day_minor)
 
     def close(self) -> None:
         """Stop following. The policy stays."""

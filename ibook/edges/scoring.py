@@ -1,6 +1,6 @@
 """Purchases and the states of their entities -> vectors, scores, decisions: one score for the whole batch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
@@ -15,12 +15,13 @@ from ibook.edges.model_scores import ModelScorer, ModelScores
 from ibook.edges.policy_in_force import PolicyInForce
 from ibook.entities import EntityName, EntityUpdate
 from ibook.errors import InvalidMessage
+from ibook.exploration import Budget, Spent, exploration_draw, within_budget
 from ibook.features import FEATURE_NAMES, entity_keys, vector_of
 from ibook.fraud import Decision, VerdictPolicy, decide_all, reasons
 from ibook.messages import Posture, PurchaseRequested, ReasonCode, StatePosition
 from ibook.own_purchases import OwnPurchases, update_of_purchase
 from ibook.settings import Settings
-from ibook.verdicts import NO_MODEL, Circumstances, Scored, exploration_draw, explored_minor, needs_reasons
+from ibook.verdicts import NO_MODEL, Circumstances, Scored, needs_reasons
 
 log = structlog.get_logger()
 
@@ -52,6 +53,8 @@ class Batch(NamedTuple):
     scored: list[Scored]
     rejected: list[Rejected]
     """Purchases that made our code fail."""
+    spent: Mapping[int, Spent]
+    """What chance has approved by now, by partition."""
 
 
 class Vectors(NamedTuple):
@@ -70,34 +73,40 @@ class Scorer:
         self, settings: Settings, champion: Champion, policies: PolicyInForce, clock: Clock, *, is_asked: bool = False
     ) -> None:
         """`is_asked`: somebody asks what would be decided. Whoever may ask may choose the purchases, so they must not
-        speak for or against a model, nor count as explored."""
+        speak for or against a model."""
         self._settings = settings
         self._is_asked = is_asked
         self._models = ModelScorer(champion, settings)
         self._policies = policies
         self._clock = clock
 
-    def decide(self, purchases: Sequence[Asked], reading: Reading | None, own: OwnPurchases) -> Batch:
-        """Decide every purchase from what `own` knows; `reading` None: the store did not answer."""
-        return self.decide_all(self.vectors(purchases, own), reading)
+    def decide(
+        self, purchases: Sequence[Asked], reading: Reading | None, own: OwnPurchases,
+        spent: Mapping[int, Spent] | None = None,
+    ) -> Batch:  # fmt: skip
+        """Decide every purchase from what `own` knows; `reading` None: the store did not answer.
 
-    def decide_all(self, vectors: Vectors, reading: Reading | None) -> Batch:
+        `spent` is what chance has approved so far, by partition; None: it may approve nothing.
+        """
+        return self.decide_all(self.vectors(purchases, own), reading, spent)
+
+    def decide_all(self, vectors: Vectors, reading: Reading | None, spent: Mapping[int, Spent] | None = None) -> Batch:
         """Decide what `vectors` gave, of one batch or of several that share a reading.
 
         One that makes our code fail is set aside, whatever fails; all of them are where it is not the purchase.
         """
         try:
-            return self.decided(vectors, reading)
+            return self.decided(vectors, reading, spent)
         except Exception:  # a bug that one purchase brings out must not take the others with it
             log.exception("a batch could not be decided, each is tried alone", purchases=len(vectors.purchases))
-            return self.decided(self._decidable(vectors, reading), reading)
+            return self.decided(self._decidable(vectors, reading), reading, spent)
 
     def _decidable(self, vectors: Vectors, reading: Reading | None) -> Vectors:
         """Those that can be decided alone; the others are rejected."""
         done = Vectors([], [], [], list(vectors.rejected))
         for asked, row, positions in zip(vectors.purchases, vectors.rows, vectors.positions, strict=True):
             try:
-                self.decided(Vectors([asked], [row], [positions], []), reading)
+                self.decided(Vectors([asked], [row], [positions], []), reading, None)
             except Exception as error:  # noted in the dead letter
                 done.rejected.append((asked, InvalidMessage("unscorable", repr(error))))
                 continue
@@ -106,7 +115,7 @@ class Scorer:
             done.positions.append(positions)
         return done
 
-    def decided(self, vectors: Vectors, reading: Reading | None) -> Batch:
+    def decided(self, vectors: Vectors, reading: Reading | None, spent: Mapping[int, Spent] | None) -> Batch:
         """The same, as far as nothing fails."""
         now = self._clock.now()
         policy = self._policies.policy  # taken once, like the models: of each, one decides a batch
@@ -118,8 +127,10 @@ class Scorer:
         about = Circumstances(
             posture=posture, staleness_seconds=staleness, decided_at=now, policy_version=policy.version
         )
-        scored = self._scored(vectors, matrix, about, policy, said if said and said.scores else None)
-        return Batch(about, scored, vectors.rejected)
+        said = said if said and said.scores else None
+        decisions = self._decisions(vectors, matrix, about, policy, said)
+        decisions, spent = self._within_budget(decisions, vectors, about, policy, spent)
+        return Batch(about, _scored(vectors, matrix, decisions, policy, said), vectors.rejected, spent)
 
     def _posture(self, staleness: float | None, said: ModelScores | None) -> Posture:
         posture: Posture = "normal"
@@ -153,21 +164,20 @@ class Scorer:
             done.positions.append(positions)
         return done
 
-    def _scored(
+    def _decisions(
         self, vectors: Vectors, matrix: NDArray[np.float32], about: Circumstances, policy: VerdictPolicy,
         said: ModelScores | None,
-    ) -> list[Scored]:  # fmt: skip
+    ) -> list[Decision]:  # fmt: skip
         """A decision each, by the score that counts; `said` is None where none does."""
-        purchases, rows, positions, _ = vectors
-        if not purchases:
+        if not vectors.purchases:
             return []
-        wanted = [purchase for _, purchase, *_ in purchases]
-        draws = [exploration_draw(purchase.transaction_id, self._settings.seed) for purchase in wanted]
+        wanted = [asked.purchase for asked in vectors.purchases]
+        draws = [exploration_draw(purchase, self._settings.seed) for purchase in wanted]
 
         def decisions_by(scores: Sequence[float | None]) -> list[Decision]:
             return decide_all(scores, matrix, wanted, policy, about.posture, draws, about.decided_at)
 
-        decisions = decisions_by(said.scores if said else [None] * len(rows))
+        decisions = decisions_by(said.scores if said else [None] * len(wanted))
         if said and not self._is_asked and (said.running.former or said.running.challenger):
             counted = said.scores  # most often the champion's own: its decisions are not made twice
 
@@ -176,15 +186,28 @@ class Scorer:
                 return _approved(decisions if scores == counted else decisions_by(scores))
 
             self._models.watch(said, approvals)
-        if not self._is_asked:
-            metrics.EXPLORED_MINOR.inc(explored_minor(decisions, wanted))
-        why = _reasons(decisions, matrix, policy, said.deciding if said else [])
-        return [
-            Scored(purchase=purchase, source=source, vector=row, score=said.scores[index] if said else None,
-                   decision=decision, reasons=because, states=states, **_models(said, index))
-            for index, ((source, purchase, *_), row, decision, because, states)
-            in enumerate(zip(purchases, rows, decisions, why, positions, strict=True))
-        ]  # fmt: skip
+        return decisions
+
+    def _within_budget(
+        self, decisions: Sequence[Decision], vectors: Vectors, about: Circumstances, policy: VerdictPolicy,
+        spent: Mapping[int, Spent] | None,
+    ) -> tuple[list[Decision], dict[int, Spent]]:  # fmt: skip
+        per_day = 0.0 if spent is None else policy.exploration.max_per_day_minor / self._settings.partitions
+        places = [(asked.source[1], asked.purchase.amount_minor) for asked in vectors.purchases]
+        return within_budget(decisions, places, Budget(per_day, spent or {}), about.decided_at)
+
+
+def _scored(
+    vectors: Vectors, matrix: NDArray[np.float32], decisions: Sequence[Decision], policy: VerdictPolicy,
+    said: ModelScores | None,
+) -> list[Scored]:  # fmt: skip
+    why = _reasons(decisions, matrix, policy, said.deciding if said else [])
+    return [
+        Scored(purchase=asked.purchase, source=asked.source, vector=row, score=said.scores[index] if said else None,
+               decision=decision, reasons=because, states=states, **_models(said, index))
+        for index, (asked, row, decision, because, states)
+        in enumerate(zip(vectors.purchases, vectors.rows, decisions, why, vectors.positions, strict=True))
+    ]  # fmt: skip
 
 
 def _approved(decisions: Sequence[Decision]) -> int:

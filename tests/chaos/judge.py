@@ -6,6 +6,7 @@ Loss is a set difference: transactions that asked for a verdict, minus transacti
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any, NamedTuple
 
 from ibook import codec
@@ -127,6 +128,27 @@ def judge(
         misgiven=[] if given_to_shop is None else _misgiven(given, given_to_shop),
         overtaken=_overtaken(expected, where, letters, samples),
     )
+
+
+def waits(logs: Logs) -> list[float]:
+    """Seconds from each purchase to its first verdict by the broker's times, shortest first.
+
+    Purchases without a verdict are not among them: they are missing, not late.
+    """
+    bought = {(each.partition, each.offset): each.broker_ms for each in logs[TICKET_PURCHASES.name]}
+    told = {(each.partition, each.offset): each.broker_ms for each in logs[FRAUD_VERDICTS.name]}
+    _, first = _verdicts(logs[FRAUD_VERDICTS.name])
+    answers = expect(logs).answers
+    return sorted((told[first[name]] - bought[place]) / 1000 for name, place in answers.items() if name in first)
+
+
+def within(waited: Sequence[float], share: float) -> float:
+    """Within which so large a share had its answer. Raises IndexError when nobody had.
+
+    >>> within([0.1, 0.2, 0.3, 9.0], 0.75)
+    0.3
+    """
+    return waited[ceil(share * len(waited)) - 1]
 
 
 # ------------------------------------------------------------------------------------------------- what is asked for

@@ -21,14 +21,16 @@ class Row:
     dead_letters: int | None = None
     lag_seconds: float | None = None
     """From the end of the traffic until nothing lagged; None when it never came to that."""
+    p99_seconds: float | None = None
+    """Within which 99 % of the purchases had their first verdict, the fault included."""
     parity: int | None = None
     """Served values and updates that are not what the log gives."""
 
 
 COLUMNS = {
     "purchases": "purchases", "verdicts": "verdicts", "missing": "missing", "conflicting": "conflicting",
-    "repeated": "repeated", "dead_letters": "dead letters", "lag_seconds": "lag 0 after", "parity": "parity",
-    "seconds": "seconds",
+    "repeated": "repeated", "dead_letters": "dead letters", "p99_seconds": "99 % in", "lag_seconds": "lag 0 after",
+    "parity": "parity", "seconds": "seconds",
 }  # fmt: skip
 
 

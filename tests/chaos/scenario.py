@@ -14,7 +14,7 @@ from ibook.edges.parity import check_parity
 from ibook.errors import IbookError
 from ibook.settings import Settings
 from ibook.topics import FEATURE_SOURCES, FRAUD_VERDICTS, TICKET_PURCHASES
-from tests.chaos.judge import JUDGED, Findings, Logs, expect, judge
+from tests.chaos.judge import JUDGED, Findings, Logs, expect, judge, waits, within
 from tests.chaos.platform import ChaosPlatform
 from tests.chaos.reader import Commits, Ends, consumer, ends, read_since
 from tests.chaos.report import Row
@@ -100,6 +100,7 @@ def scenario(
     findings = judge(logs, commits.samples, given_to_shop=_given(platform, logs), first_wins=first_wins)
     vanished = sorted(traffic.delivered - expect(logs).answers.keys())
     _fill(row, findings, len(vanished))
+    row.p99_seconds = within(waited, 0.99) if (waited := waits(logs)) else None
     assert len(commits.samples) > 5, "the commits were not watched"
     faults += [*findings.faults(), *_parity(settings, row)]
     faults += [f"the shop's reader ended: {failure}" for failure in platform.shop.failures]

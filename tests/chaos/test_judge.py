@@ -9,7 +9,7 @@ import pytest
 from ibook import codec
 from ibook import messages as m
 from ibook.errors import InvalidMessage
-from tests.chaos.judge import Findings, Lying, Sample, judge
+from tests.chaos.judge import Findings, Lying, Sample, judge, waits, within
 from tests.chaos.poison import CORPUS
 from tests.chaos.traffic import Mix, messages
 from tests.evidence import evidence_for
@@ -163,3 +163,13 @@ def test_the_same_seed_gives_the_same_traffic_but_for_its_times() -> None:
         (each.topic, each.key, each.headers) for each in second
     ]
     assert {each.topic for each in first} == {"ticket-purchases", "ticket-activity"}
+
+
+def test_who_waits_longest_for_his_first_verdict_is_found_and_the_unanswered_are_left_out(topics: Topics) -> None:
+    first, second, third = topics["fraud-verdicts"]
+    topics["fraud-verdicts"] = [first, second._replace(broker_ms=NOW_MS + 4_000), answer(2, 1)]
+    topics["ticket-purchases"].append(asked(4))
+    assert waits(topics) == [0.02, 4.0]
+    topics["fraud-verdicts"].append(third._replace(offset=3))
+    assert waits(topics) == [0.02, 0.02, 4.0]
+    assert [within(waits(topics), share) for share in (0.6, 0.99)] == [0.02, 4.0]

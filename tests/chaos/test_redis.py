@@ -1,4 +1,7 @@
-"""The online store is killed, frozen, slow and flushed: verdicts go on without it, and come back by themselves."""
+"""The online store is killed, frozen, slow and flushed, and its writers are frozen.
+
+Verdicts go on without it, nearly as fast as ever, and come back to it by themselves.
+"""
 
 import signal
 from collections import Counter
@@ -14,9 +17,11 @@ from ibook.settings import Settings
 from ibook.topics import FRAUD_VERDICTS
 from infra.local.processes import free_port
 from infra.local.redis import LocalRedis
+from tests.chaos.judge import waits
 from tests.chaos.models import Models
 from tests.chaos.platform import ChaosPlatform, platform_on
 from tests.chaos.proxy import SlowProxy
+from tests.chaos.reader import read_since
 from tests.chaos.report import Row
 from tests.chaos.scenario import Scenario, scenario
 from tests.workers import wait_until
@@ -24,6 +29,10 @@ from tests.workers import wait_until
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
 AWAY_SECONDS = 6.0
+FROZEN_SECONDS = 14.0
+"""Of traffic's verdicts, about ten by the clock: longer than features may be old."""
+BUSY_SECONDS = 3.0
+"""What an answer may take beyond the bound of a read, on a machine where everything runs at once."""
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +73,19 @@ def assert_left_and_came_back(night: Scenario) -> None:
     assert "no_features" not in {verdict.posture for verdict in given[-50:]}, postures(night)
 
 
+def assert_answered_in_time(night: Scenario, row: Row) -> None:
+    """An online store that does not answer holds up nobody's verdict for longer than a read may take."""
+    assert row.p99_seconds is not None
+    assert row.p99_seconds <= night.settings.feature_read_seconds + BUSY_SECONDS, waits(night.logs)[-20:]
+
+
+def latest_postures(night: Scenario) -> set[str]:
+    """Of the last verdict of each partition."""
+    began = {place: offset for place, offset in night.began.items() if place[0] == FRAUD_VERDICTS.name}
+    last = {each.partition: each for each in read_since(night.settings, began)[FRAUD_VERDICTS.name]}
+    return {codec.decode(each.value, FraudVerdict).posture for each in last.values()}
+
+
 @pytest.mark.chaos(scenario="Redis killed")
 def test_redis_is_killed(platform: ChaosPlatform, row: Row, seed: str) -> None:
     with scenario(platform, row, seed) as night:
@@ -72,6 +94,7 @@ def test_redis_is_killed(platform: ChaosPlatform, row: Row, seed: str) -> None:
             platform.end("redis", signal.SIGKILL)
         night.let_flow(6)
     assert_left_and_came_back(night)
+    assert_answered_in_time(night, row)
 
 
 @pytest.mark.chaos(scenario="Redis frozen")
@@ -82,6 +105,7 @@ def test_redis_is_frozen(platform: ChaosPlatform, row: Row, seed: str) -> None:
             night.let_flow(AWAY_SECONDS)
         night.let_flow(6)
     assert_left_and_came_back(night)
+    assert_answered_in_time(night, row)
 
 
 @pytest.mark.chaos(scenario="Redis slow")
@@ -94,6 +118,7 @@ def test_redis_is_slow(platform: ChaosPlatform, row: Row, seed: str, proxy: Slow
             night.let_flow(AWAY_SECONDS)
         night.let_flow(6)
     assert_left_and_came_back(night)
+    assert_answered_in_time(night, row)
 
 
 @pytest.mark.chaos(scenario="Redis flushed")
@@ -105,3 +130,18 @@ def test_redis_is_flushed(platform: ChaosPlatform, row: Row, seed: str) -> None:
             wait_until(lambda: client.dbsize() > 0, 30, "pushes to go on")
         night.let_flow(6)
     assert_left_and_came_back(night)
+    assert_answered_in_time(night, row)
+
+
+@pytest.mark.chaos(scenario="feature workers frozen, features grow stale")
+def test_the_feature_workers_are_frozen(platform: ChaosPlatform, row: Row, seed: str) -> None:
+    with scenario(platform, row, seed) as night:
+        wait_until(lambda: latest_postures(night) == {"normal"}, 60, "features")
+        with platform.frozen("entities-to-features"):
+            night.let_flow(FROZEN_SECONDS)
+        wait_until(lambda: latest_postures(night) == {"normal"}, 60, "features to be fresh again")
+        night.let_flow(4)
+    given = postures(night)
+    assert given["stale_features"] > 0, given
+    assert given["no_features"] == 0, given
+    assert_answered_in_time(night, row)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -230,7 +231,8 @@ SHARE = 0.1
 def log_of_a_shop(rng: np.random.Generator, cards: int, *, all_seen: bool = False) -> Moved:
     """A shop that declined from a score of 0.6 on and would now do so from 0.8 on; frauds come in bursts on a card.
 
-    Scores are a little off, as in life. With `all_seen` the truth of everything is in it.
+    Scores are a little off, as in life, and chance lets cards through, not purchases. With `all_seen` the truth of
+    everything is in it.
     """
     bad = rng.random(cards) < 0.5
     card = np.repeat(np.arange(cards), np.where(bad, rng.poisson(2.0, cards), 1))
@@ -240,7 +242,7 @@ def log_of_a_shop(rng: np.random.Generator, cards: int, *, all_seen: bool = Fals
     chances[:, 0], chances[:, 3] = SHARE, 1 - SHARE
     after = np.zeros((n, 4))
     after[:, 0] = 1.0
-    seen = np.ones(n, dtype=np.bool_) if all_seen else rng.random(n) < SHARE
+    seen = np.ones(n, dtype=np.bool_) if all_seen else (rng.random(cards) < SHARE)[card]
     return Moved(
         cards=card, amounts=rng.lognormal(8.5, 0.6, n), before=chances, after=after,
         kinds=np.where(seen, np.where(fraud, 0, 1), UNKNOWN), seen_chance=np.full(n, SHARE), is_seen=seen,
@@ -259,6 +261,21 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
         assert found.basis.explored > 50
     assert 0.89 * runs <= held <= 0.99 * runs, held
     assert np.median(widths) < 1.0  # and say something
+
+
+def test_where_the_slices_budget_was_spent_the_same_policy_makes_no_difference_either() -> None:
+    unspent = past("t", score=0.9)
+    spent = unspent._replace(action="decline", propensity=1.0, seen_chance=1.0, is_seen=True, exploration_closed=True)
+    assert unspent.propensity == POLICY.exploration.share
+    assert [len(compare([each], Rules(POLICY), nobody_knows).moved.cards) for each in (unspent, spent)] == [0, 0]
+    assert len(compare([spent._replace(exploration_closed=False)], Rules(POLICY), nobody_knows).moved.cards) == 1
+
+
+def test_the_evidence_tells_that_the_budget_was_spent() -> None:
+    told = msgspec.structs.replace(evidence_for(purchase("t", now=NOW), 0), exploration_closed=True)
+    found = past_of(told)
+    assert found is not None
+    assert found.exploration_closed
 
 
 def test_expired_rules_are_off_at_the_time_of_the_decision() -> None:

@@ -147,7 +147,7 @@ when = "amount_minor >= 0"
 
 
 def test_exploration_is_cut_to_what_a_day_may_cost() -> None:
-    text = policy(12).replace("max_per_day_minor = 10_000", "max_per_day_minor = 100").replace(
+    text = policy(12).replace("max_per_day_minor = 60_000", "max_per_day_minor = 100").replace(
         "declined_per_day_minor = 500_000", "declined_per_day_minor = 5_000"
     )  # fmt: skip
     fitted = fit(parse_policy(text, "test"), PAST)
@@ -156,7 +156,7 @@ def test_exploration_is_cut_to_what_a_day_may_cost() -> None:
 
 
 def test_a_share_that_is_expected_to_cost_more_than_it_may_is_refused() -> None:
-    text = DEFAULT_POLICY_PATH.read_text().replace("max_per_day_minor = 10_000", "max_per_day_minor = 9_999")
+    text = DEFAULT_POLICY_PATH.read_text().replace("max_per_day_minor = 60_000", "max_per_day_minor = 9_999")
     with pytest.raises(ConfigurationError, match="exploration: share of declined_per_day_minor is 10000, more than"):
         parse_policy(text, "test")
 

@@ -313,7 +313,7 @@ def test_a_policy_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
 def test_an_edited_policy_has_another_version_even_under_the_same_number() -> None:
     edited = parse_policy(TEXT.replace(">= 6", ">= 7", 1), "test")
     assert edited.version != POLICY.version
-    assert edited.version.split("+")[0] == POLICY.version.split("+")[0] == "3"
+    assert edited.version.split("+")[0] == POLICY.version.split("+")[0] == "4"
 
 
 # ----------------------------------------------------------------------------------- allow-lists, expiry, whole batches
@@ -372,8 +372,8 @@ def test_rules_of_one_action_count_by_severity() -> None:
 
 
 def test_a_list_is_named_once_and_used_by_many() -> None:
-    blocked = 'version = "3"\n[lists]\nbad_domains = ["example.org", "example.net"]\n'
-    text = TEXT.replace('version = "3"\n', "") + RULE.format(
+    blocked = 'version = "4"\n[lists]\nbad_domains = ["example.org", "example.net"]\n'
+    text = TEXT.replace('version = "4"\n', "") + RULE.format(
         id="bad_domain", action="decline", severity="high", when="email_domain IN bad_domains AND bin <> '411111'"
     )
     assert decided_by(blocked + text, 0.0).rules == ("bad_domain",)

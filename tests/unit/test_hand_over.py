@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,8 +17,9 @@ from ibook.edges.champion import Running
 from ibook.edges.feature_reader import Reading
 from ibook.edges.policy_in_force import PolicyInForce
 from ibook.errors import OwnCodeFails
+from ibook.exploration import Spent
 from ibook.features import vector_of
-from ibook.fraud import decide_all
+from ibook.fraud import Decision, decide_all
 from ibook.heartbeat import Heartbeat
 from ibook.letters import TRANSACTION_HEADER
 from ibook.messages import PurchaseRequested
@@ -27,6 +28,7 @@ from streams import purchases_to_verdicts
 from streams.holding import HOLD
 from streams.publish import Record
 from streams.purchases_to_verdicts import Worker
+from streams.verdict_log import Told
 from tests.traffic import purchase
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -58,12 +60,13 @@ class Stage:
         self.acknowledged: list[int] = []
         self.learned = self.read = 0
         self.clock = ManualClock(NOW)
+        self.spent: Spent | None = None
         champion: Any = SimpleNamespace(running=Running(), wait=lambda seconds: True)
         self.worker = Worker(self.app, Settings(own_failures=3), self.reader, champion, PolicyInForce(), self.clock)  # type: ignore[arg-type]
 
-    def learn(self, *_: object) -> Answered:
+    def learn(self, *_: object) -> Told:
         self.learned += 1
-        return Answered()
+        return Told(Answered(), self.spent)
 
     async def publish_all(self, app: object, topic: str, records: dict[int, list[Record]]) -> None:
         self.published += [record for found in records.values() for record in found]
@@ -238,3 +241,42 @@ async def test_what_is_held_when_partitions_move_is_left_to_the_next_holder(
     stage.clock.advance(HOLD)
     await stage.worker.answer_held()
     assert (stage.acknowledged, stage.actions()) == ([], {})
+
+
+# ------------------------------------------------------------------------------------------ what chance may approve
+def lets_chance_approve(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each purchase is a would-be decline that the slice has drawn."""
+    drawn = Decision("approve", "highest", 0.6, (), 0.02, True)
+    monkeypatch.setattr(scoring, "decide_all", lambda scores, *_: [drawn] * len(scores))
+
+
+def told_of(record: Record) -> dict[str, bytes]:
+    return {str(name): value for name, value in record.headers}
+
+
+async def test_what_chance_approves_is_counted_on_the_verdicts_until_the_partitions_part_of_the_day_is_spent(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lets_chance_approve(monkeypatch)
+    await handled(stage, "a0", "a1", "a2", "a3")  # 5,000 each, of a part of 15,000
+    assert list(stage.actions().values()) == ["approve"] * 3 + ["decline"]
+    verdicts = [record for record in stage.published if record.headers]
+    assert [told_of(each)["explored"] for each in verdicts] == [
+        b"2026-03-01 5000", b"2026-03-01 10000", b"2026-03-01 15000", b"2026-03-01 15000",
+    ]  # fmt: skip
+
+
+async def test_the_next_holder_of_a_partition_goes_on_with_what_was_spent_there(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lets_chance_approve(monkeypatch)
+    stage.spent = Spent(NOW.date(), 8_000)
+    await handled(stage, "a0", "a1")
+    assert stage.actions() == {"a0": "approve", "a1": "decline"}
+    evidence = [json.loads(each.value or b"") for each in stage.published if not each.headers]
+    assert [(each["explored"], each["propensity"]) for each in evidence] == [(True, 0.02), (False, 1.0)]
+    assert [each.get("exploration_closed", False) for each in evidence] == [False, True]
+    await stage.worker.hand_over()
+    stage.clock.advance(timedelta(days=1))
+    await handled(stage, "b2", "b3", "b4", "b5")
+    assert [stage.actions()[name] for name in ("b2", "b3", "b4", "b5")] == ["approve"] * 3 + ["decline"]

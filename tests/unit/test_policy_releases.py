@@ -17,7 +17,7 @@ NOON = datetime(2026, 3, 14, 12, tzinfo=UTC)
 
 
 def text(version: str, expires: str = "") -> str:
-    changed = PACKAGED.replace('version = "3"', f'version = "{version}"')
+    changed = PACKAGED.replace('version = "4"', f'version = "{version}"')
     return changed.replace('id = "card_shared"', f'id = "card_shared"\nexpires = {expires}') if expires else changed
 
 
