@@ -137,7 +137,17 @@ def _describe(policy: "VerdictPolicy") -> None:
         print(f"warning: rule {rule.id} of {rule.owner} expired on {rule.expires}: renew it or take it out")
     for rule in _without(policy.expired(now + SOON), expired):
         print(f"warning: rule {rule.id} of {rule.owner} expires on {rule.expires}")
+    _warn_of_a_small_budget(policy)
     print(_thresholds(policy))
+
+
+def _warn_of_a_small_budget(policy: "VerdictPolicy") -> None:
+    from ibook.settings import load_settings
+
+    slice_ = policy.exploration
+    part = slice_.max_per_day_minor / load_settings().partitions
+    if slice_.share > 0 and part < slice_.max_amount_minor:
+        print(f"warning: exploration.max_per_day_minor is {part:.0f} a partition: what is dearer is not explored")
 
 
 def _thresholds(policy: "VerdictPolicy") -> str:

@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cli.policies import check
 from ibook.exploration import Budget, Spent, closed, exploration_draw, within_budget
 from ibook.features import FEATURE_NAMES
 from ibook.fraud import Decision, decide_all, load_policy
 from ibook.partitioning import partition_of
+from ibook.rules import DEFAULT_POLICY_PATH
 from tests.traffic import purchase
 
 NOON = datetime(2026, 3, 14, 12, tzinfo=UTC)
@@ -86,3 +88,14 @@ def test_a_card_has_one_draw_a_day_however_often_it_is_tried() -> None:
     days = {exploration_draw(purchase("t", now=NOON + timedelta(days=n), key="1"), 0) for n in range(50)}
     cards = {exploration_draw(purchase("t", now=NOON, key=str(n)), 0) for n in range(50)}
     assert len(days) == len(cards) == 50
+
+
+@pytest.mark.parametrize(("partitions", "is_warned"), [("4", False), ("5", True)])
+def test_a_budget_whose_parts_cannot_pay_the_largest_purchase_is_told_when_a_policy_is_checked(
+    partitions: str, is_warned: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("IBOOK_PARTITIONS", partitions)
+    check(DEFAULT_POLICY_PATH)
+    assert (
+        "max_per_day_minor is 12000 a partition: what is dearer is not explored" in capsys.readouterr().out
+    ) == is_warned
