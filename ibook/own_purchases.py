@@ -150,9 +150,10 @@ def _decoded(base: bytes | None, layout: Layout) -> WindowState:
         return layout.empty()
     try:
         state = decode_state(base)
+        adopted = layout.adopt(state)
     except msgspec.DecodeError:
         metrics.STATES_UNREADABLE.labels("malformed").inc()
         return layout.empty()
-    if state.layout != layout.fingerprint:
+    if adopted is not state:
         metrics.STATES_ADOPTED.labels("read").inc()
-    return layout.adopt(state)
+    return adopted

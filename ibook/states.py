@@ -32,8 +32,8 @@ class WindowState(Struct, array_like=True, gc=False):
 
     layout: int
     """Fingerprint of the layout; a state of another layout is translated, never misread."""
-    measures: dict[int, int]
-    """Id of each measure, in the order of its index -> longest window it was kept for."""
+    measures: msgspec.Raw
+    """What `encode_measures` made of its measures: only a translation looks, every read would pay."""
     resolution: str
     stamp_us: int = 0
     """Event timestamp of the online store's row: strictly increasing, the same on every replay."""
@@ -53,6 +53,17 @@ class WindowState(Struct, array_like=True, gc=False):
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(WindowState)
+_measures_decoder = msgspec.msgpack.Decoder(dict[int, int])
+
+
+def encode_measures(longest_of: dict[int, int]) -> msgspec.Raw:
+    """The id of each measure, in the order of its index -> the longest window it is kept for."""
+    return msgspec.Raw(_encoder.encode(longest_of))
+
+
+def decode_measures(measures: msgspec.Raw) -> dict[int, int]:
+    """Read what `encode_measures` made. Raises msgspec.DecodeError."""
+    return _measures_decoder.decode(measures)
 
 
 def encode_state(state: WindowState) -> bytes:

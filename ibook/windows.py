@@ -13,7 +13,16 @@ from typing import Literal, TypeVar
 
 from ibook.entities import EntityUpdate, Fact
 from ibook.measures import FINE, SECOND, Measure, Operation, Resolution, Where, bounded, combine, hash32, message_hash
-from ibook.states import Last, StoredState, Tile, WindowState, decode_state, encode_state
+from ibook.states import (
+    Last,
+    StoredState,
+    Tile,
+    WindowState,
+    decode_measures,
+    decode_state,
+    encode_measures,
+    encode_state,
+)
 
 Value = TypeVar("Value")
 
@@ -33,6 +42,7 @@ class Layout:
         self.resolution = resolution
         self.first_level = resolution.level_of(shortest_s)
         self.longest_of = {measure.id: measure.longest_s for measure in measures}
+        self._measures = encode_measures(self.longest_of)
         identity = repr((self.longest_of, self.first_level, resolution.name))
         self.fingerprint = hash32(identity)
         self.hops_s = (*resolution.hops_s, 1)
@@ -62,7 +72,7 @@ class Layout:
     def empty(self) -> WindowState:
         """The state of an entity nothing is known of."""
         return WindowState(
-            self.fingerprint, self.longest_of, self.resolution.name, positions={}, first_us={}, since_us={}, tiles=[],
+            self.fingerprint, self._measures, self.resolution.name, positions={}, first_us={}, since_us={}, tiles=[],
         )  # fmt: skip
 
     # --------------------------------------------------------------------------------------------------- folding
@@ -233,6 +243,7 @@ class Layout:
         """The state in this layout: itself if it is, else a translation that keeps what both declare.
 
         What is new here, or was kept for shorter windows, is complete only from some event time on: `since_us`.
+        Raises msgspec.DecodeError when it is another's and does not say what it measures.
         """
         if state.layout == self.fingerprint:
             return state
@@ -242,11 +253,12 @@ class Layout:
         seen_us = max(state.latest_us, state.stamp_us, *state.first_us.values(), 0)
         if seen_us == 0:
             return adopted
-        index_of = {old: self._index(id_) for old, id_ in enumerate(state.measures) if id_ in self.longest_of}
+        kept_of = decode_measures(state.measures)
+        index_of = {old: self._index(id_) for old, id_ in enumerate(kept_of) if id_ in self.longest_of}
         if state.resolution != self.resolution.name:
             kept = [index for index, measure in enumerate(self.measures) if measure.operation == "first_time"]
             index_of = {old: index for old, index in index_of.items() if index in kept}
-        adopted.since_us = self._since(state, index_of, seen_us)
+        adopted.since_us = self._since(state, kept_of, index_of, seen_us)
         adopted.first_us = _renamed(state.first_us, index_of)
         adopted.tiles = [
             Tile(tile.start, tile.level, _renamed(tile.numbers, index_of), _renamed(tile.sets, index_of),
@@ -259,10 +271,12 @@ class Layout:
     def _index(self, id_: int) -> int:
         return list(self.longest_of).index(id_)
 
-    def _since(self, state: WindowState, index_of: dict[int, int], seen_us: int) -> dict[int, int]:
+    def _since(
+        self, state: WindowState, kept_of: dict[int, int], index_of: dict[int, int], seen_us: int
+    ) -> dict[int, int]:
         """From when on each measure of this layout is complete, in a state of another that saw so much."""
         since = dict.fromkeys(range(len(self.measures)), seen_us + 1)
-        for (old, index), kept_s in zip(index_of.items(), _picked(state.measures, index_of), strict=True):
+        for (old, index), kept_s in zip(index_of.items(), _picked(kept_of, index_of), strict=True):
             grown = self.measures[index].longest_s > kept_s
             # Its tiles went back as far as the horizon of the level it was kept at.
             kept_us = self._cutoffs(state)[self.resolution.level_of(kept_s)] * SECOND if grown else 0

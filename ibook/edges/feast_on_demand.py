@@ -63,7 +63,7 @@ def _rows(entity: EntityName, inputs: Columns) -> list[list[float]]:
 
 def _finish(features: EntityFeatures, payload: Any, as_of_us: int) -> list[float]:
     try:
-        state = decode_state(payload) if isinstance(payload, bytes) else None
+        state = features.layout.adopt(decode_state(payload)) if isinstance(payload, bytes) else None
     except msgspec.DecodeError:
         return [nan] * len(features.names)  # Feast tries a view on sample bytes before it registers it
     return features.compute(state, int(as_of_us))

@@ -28,7 +28,7 @@ from ibook.errors import ConfigurationError
 from ibook.features import ENTITY_FEATURES, FEATURE_NAMES, FEATURE_NAMES_HASH, REQUEST_FEATURES, request_features
 from ibook.messages import PurchaseRequested
 from ibook.settings import Settings
-from ibook.states import WindowState, encode_state
+from ibook.states import WindowState, decode_measures, encode_measures, encode_state
 
 START = datetime(2026, 3, 1, 12, 0, 0, 123_456, tzinfo=UTC)
 
@@ -71,7 +71,8 @@ def test_a_state_of_older_declarations_says_what_both_declare_and_no_more() -> N
     known = dict(zip(ENTITY_FEATURES["card"].names, ENTITY_FEATURES["card"].compute(state, later_us), strict=True))
     amounts = next(f for f in ENTITY_FEATURES["card"].declared if f.name == "card_amount_sum").measures()[0]
     state.layout += 1
-    state.measures = {1 if id_ == amounts.id else id_: longest for id_, longest in state.measures.items()}
+    longest_of = decode_measures(state.measures)
+    state.measures = encode_measures({1 if id_ == amounts.id else id_: s for id_, s in longest_of.items()})
     columns = entity_columns("card", {"card_state": [encode_state(state)], AS_OF: [later_us]})
     assert columns["card_attempts_1h"] == [known["card_attempts_1h"]] == [5.0]
     assert math.isnan(columns["card_amount_sum_24h"][0]), "nobody counted it until now"

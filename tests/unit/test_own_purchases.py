@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
+
 from ibook.clock import to_us
 from ibook.entities import source_slot, update_of
 from ibook.features import ENTITY_FEATURES, keys_of
@@ -121,3 +123,13 @@ def test_folding_onto_states_gives_the_features_of_a_complete_state() -> None:
     refresh(complete, bought(7), state_after(8))
     keys, as_of = keys_of(bought(7)), to_us(bought(7).occurred_at)
     assert repr(behind.compute(keys, as_of)["card"]) == repr(complete.compute(keys, as_of)["card"])
+
+
+def test_a_stored_state_that_does_not_say_what_it_measures_counts_as_none() -> None:
+    own, first = OwnPurchases(), bought(0)
+    state = ENTITY_FEATURES["card"].layout.empty()
+    state.layout, state.latest_us = 1, to_us(START)
+    state.measures = msgspec.Raw(msgspec.msgpack.encode("not a map"))
+    refresh(own, first, encode_state(state))
+    own.remember(update_of(first, SOURCE, 0, 0))
+    assert attempts(own, first) == 1

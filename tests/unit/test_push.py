@@ -12,7 +12,7 @@ from ibook.clock import ManualClock
 from ibook.entities import EntityName, Watermark
 from ibook.errors import FeatureUnavailable
 from ibook.heartbeat import Heartbeat, decode_heartbeat, expected_sources
-from ibook.states import StoredState, WindowState, encode_stored
+from ibook.states import StoredState, WindowState, encode_measures, encode_stored
 from streams.push import Pusher, Row
 
 MARKS = [Watermark(source, 10, 500) for source in sorted(expected_sources(1))]
@@ -82,7 +82,9 @@ class Worker:
 
     def fold(self, offset: int, key: str, *, marks: Sequence[Watermark] = ()) -> None:
         """A record changes a card."""
-        state = WindowState(layout=1, measures={}, resolution="fine", stamp_us=offset + 1, updates_offset=offset)
+        state = WindowState(
+            layout=1, measures=encode_measures({}), resolution="fine", stamp_us=offset + 1, updates_offset=offset
+        )
         stored = encode_stored(StoredState(state, []))
         self._table.rows[key] = offset + 1, stored
         message = SimpleNamespace(offset=offset, partition=0, generation_id=1)
