@@ -18,6 +18,7 @@ from ibook.edges.feature_reader import Reading
 from ibook.edges.policy_in_force import PolicyInForce
 from ibook.errors import OwnCodeFails
 from ibook.exploration import Spent
+from ibook.failing import MANY
 from ibook.features import vector_of
 from ibook.fraud import Decision, decide_all
 from ibook.heartbeat import Heartbeat
@@ -206,6 +207,17 @@ async def test_one_after_another_stops_the_worker_and_none_is_acknowledged_or_an
         await handled(stage, "x1", "?", "x2", "?", "x3")
     assert set(stage.actions()) == {"a0", "t2", "t4"}
     assert stage.acknowledged == [0, 2, 4], "an offset is committed only when all before it are acknowledged"
+
+
+async def test_a_bug_in_every_other_purchase_stops_the_worker_after_few_were_answered_with_review(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    breaks("x", monkeypatch)
+    with pytest.raises(OwnCodeFails, match="41 of the last 82 messages"):
+        await handled(stage, *(f"{'ax'[number % 2]}{number}" for number in range(200)))
+    assert list(stage.actions().values()).count("review") == MANY
+    assert max(stage.acknowledged) == 80
+    assert len(stage.acknowledged) == 41 + MANY, "what is held keeps the offsets behind it from being committed"
 
 
 async def test_a_purchase_that_cannot_be_decided_takes_nobody_of_its_batch_with_it(
