@@ -88,13 +88,16 @@ def rollback(
 
 @app.command()
 def status(data_dir: DataDir = None) -> None:
-    """Each event's newest policy, its age, and what people ordered."""
+    """Each event's newest policy, its age, and what people ordered; and who decides how many slots."""
     from rich.console import Console
 
     from ibook.edges.price_controls import read_prices
 
     settings = settings_of_running(data_dir)
     Console(width=None if sys.stdout.isatty() else 200).print(_table(read_prices(settings), settings))
+    print()
+    for sentence in pricing_experiment.standing(settings):
+        print(sentence)
 
 
 def _earlier(state: "PriceState", event: str, to: int | None, ago: float | None, now: datetime) -> "list[PricePolicy]":

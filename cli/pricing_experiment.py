@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -66,13 +67,25 @@ def experiment(
     settings, now = settings_of_running(data_dir), datetime.now(UTC)
     last = read_experiment(settings).experiment
     if list_price is None and rules is None and not end:
-        print(shares_sentence(standing_at(last, shares_of(settings), now)))
+        for sentence in standing(settings):
+            print(sentence)
         return
     if end and (list_price is not None or rules is not None):
         raise ConfigurationError("Either an arm is ended or shares are set: choose one.")
     order = _ended(settings, last, end, now, why) if end else _shared(settings, last, (list_price, rules), now, why)
     publish_experiment(settings, order)
     print(shares_sentence(standing_at(order, shares_of(settings), order.begins_at)))
+
+
+def standing(settings: "Settings") -> Iterator[str]:
+    """Sentences: which arm decides how many slots, and which were ended. Raises BrokerUnavailable."""
+    from cli.pricing_report import ended_sentences, shares_sentence
+    from ibook.edges.price_experiments import read_experiment
+    from ibook.experiments import shares_of, standing_at
+
+    last = read_experiment(settings).experiment
+    yield shares_sentence(standing_at(last, shares_of(settings), datetime.now(UTC)))
+    yield from ended_sentences(last.ended if last else ())
 
 
 def _standing(settings: "Settings", since: str, within: float) -> "Standing":

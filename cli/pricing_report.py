@@ -57,8 +57,7 @@ def standing_of(
 def sentences(found: Standing) -> Iterator[str]:
     """What holds, what the figures rest on, and what is missing."""
     yield shares_sentence(found.trial)
-    for each in found.ended:
-        yield f"{NAMES.get(each.arm, each.arm).capitalize()} was ended: {each.why}"
+    yield from ended_sentences(found.ended)
     since = f"{found.since:%Y-%m-%d %H:%M} UTC"
     if not found.slots:
         yield f"There is nothing to report yet: no slot that was shown since {since} is settled."
@@ -75,6 +74,12 @@ def sentences(found: Standing) -> Iterator[str]:
     )
     if found.rewards_behind > 0:
         yield f"journal-to-rewards has {found.rewards_behind:,} entries to read: the newest slots will change."
+
+
+def ended_sentences(ended: Sequence[ArmEnded]) -> Iterator[str]:
+    """Which arms decide no more, and why."""
+    for each in ended:
+        yield f"{NAMES.get(each.arm, each.arm).capitalize()} was ended: {each.why}"
 
 
 def shares_sentence(trial: Trial) -> str:

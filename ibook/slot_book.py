@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from ibook.experiment_figures import Slot
 from ibook.experiments import ARMS, ExperimentArm
 from ibook.messages import PriceReward, QuoteIssued
@@ -56,7 +58,8 @@ class SlotBook:
         key = SlotKey(quote.event_id, quote.ticket_type, quote.slot, quote.price_minor)
         known = self.decisions.get(key)
         if known is None or quote.occurred_at < known.occurred_at:
-            self.decisions[key] = quote
+            # Without what is a quote's own: there may be a hundred thousand slots.
+            self.decisions[key] = replace(quote, message_id="", quote_id="", event_id=key.event_id)
 
     def reward(self, reward: PriceReward, partition: int) -> None:
         """Add a reward that was read from this partition; a repeated one counts once."""

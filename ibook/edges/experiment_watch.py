@@ -43,6 +43,7 @@ class ExperimentWatch:
         self._log: SlotLog | None = None
         self._closed, self._counts_from = Tally(), 0
         self._told: list[ArmFigures] = []
+        self._problem = ""
 
     def task(self, ours: Callable[[], bool]) -> Callable[[], Awaitable[None]]:
         """What a worker does again and again, in a thread; it looks away while the experiment is not `ours`."""
@@ -56,12 +57,14 @@ class ExperimentWatch:
         return _look
 
     def look_safely(self) -> None:
-        """Look; a failure is told, and the next look begins anew: prices don't depend on it."""
+        """Look; a failure is told, and the next look goes on: prices don't depend on it."""
         try:
             self.look()
+            self._problem = ""
         except IbookError as error:
-            log.warning("the price experiment can't be looked at", error=str(error))
-            self._begin_anew()
+            if str(error) != self._problem:  # once, not every few seconds
+                log.warning("the price experiment can't be looked at", error=str(error))
+            self._problem = str(error)
         except Exception:  # whatever goes wrong here must not end the worker that learns prices
             log.exception("looking at the price experiment failed")
             self._begin_anew()

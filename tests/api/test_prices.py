@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from ibook.clock import ManualClock
 from ibook.edges.price_snapshots import Snapshots
-from ibook.messages import ArmProbabilities, EventListed, PricePolicy, QuoteIssued, TicketType
+from ibook.messages import ArmProbabilities, EventListed, InventoryChanged, PricePolicy, QuoteIssued, TicketType
 from ibook.pricing import slot_of, slot_start
 from ibook.quotes import quote_keys
 from ibook.settings import Settings
@@ -111,6 +111,32 @@ def test_a_quote_is_the_slots_price_signed_and_expiring(api: Api) -> None:
     assert datetime.fromisoformat(str(body["expires_at"])) == expires_at
     quote = quote_keys(SETTINGS).verify(str(body["quote_id"]), event_id="gala", at=NOW)
     assert (quote.price_minor, quote.slot, quote.expires_at) == (body["price_minor"], SLOT, expires_at)
+
+
+def test_replicas_agree_who_decides_a_slot_and_the_journal_says_so() -> None:
+    settings = SETTINGS.model_copy(update={"price_list_share": 0.25, "price_rules_share": 0.25})
+    replicas = [Api(settings), Api(settings)]
+    shown: list[list[tuple[str, int, float | None]]] = []
+    for replica in replicas:
+        replica.snapshots.policies["gala"] = policy(occurred_at=NOW + timedelta(hours=9))
+        replica.snapshots.inventory["gala"] = InventoryChanged(
+            message_id="i", occurred_at=NOW, event_id="gala", capacity=100, remaining=40
+        )
+        with replica.client:
+            for _ in range(40):
+                replica.quote()
+                replica.clock.advance(timedelta(seconds=300))
+        entries = replica.journal.entries
+        shown.append([(each.decided_by, each.price_minor, each.total_propensity) for each in entries])
+        assert {(each.list_price_minor, each.seats_left) for each in entries} == {(5000, 40)}
+    assert shown[0] == shown[1]
+    # The policy's prices are 4000 and 6000, half of the time each; it does not say what the rule would ask.
+    assert set(shown[0]) == {
+        ("list_price", 5000, 0.5),
+        ("rules", 5000, 0.5),
+        ("bandit", 4000, 0.25),
+        ("bandit", 6000, 0.25),
+    }
 
 
 def test_the_journal_knows_arm_and_propensity_and_the_caller_does_not(api: Api) -> None:
