@@ -99,17 +99,19 @@ def simulator(
 
 @app.command()
 def serving(
-    rate: Annotated[float, typer.Option(min=1, help="Requests per second asked for.")] = 1000.0,
-    seconds: Annotated[float, typer.Option(min=2, help="Length of each load.")] = 15.0,
+    rate: Annotated[
+        list[float] | None, typer.Option(min=1, help="Requests per second asked for; repeatable. Else 1,000 and 500.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=2, help="Length of each load.")] = 10.0,
     rows: Annotated[list[int] | None, typer.Option(min=1, max=500, help="Purchases per request; repeatable.")] = None,
     seed: Annotated[int, typer.Option(help="Seeds the purchases.")] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
 ) -> None:
-    """Scores over HTTP under Locust: rate, latency and errors, beside a bare route in the same run."""
-    from bench.serving import measure, write
+    """Prices, quotes and scores over HTTP under Locust, beside a bare route in the same run; how soon prices learn."""
+    from bench.serving import RATES, measure, write
 
     with measuring() as (settings, began):
-        figures = measure(settings, rate=rate, seconds=seconds, rows=rows or [1, 20], seed=seed)
+        figures = measure(settings, rates=rate or RATES, seconds=seconds, rows=rows or [1], seed=seed)
     if json_file is not None:
         write(figures, began, json_file)
 

@@ -1,4 +1,4 @@
-"""The floor that scores over HTTP stand on: a route of FastAPI that does nothing but answer, in the same server."""
+"""The floor that the price API stands on: a route of FastAPI that does nothing but answer, in the same server."""
 
 from pathlib import Path
 
@@ -6,16 +6,14 @@ import uvicorn
 from fastapi import FastAPI, Request
 from starlette.responses import Response
 
-from serving.scores import PATH, read_body
-
 
 def serve(port: int, answer: Path) -> None:
-    """Answer every request for scores with the same bytes, until told to stop."""
+    """Read every request for a quote and answer it with the same bytes, until told to stop."""
     app, told = FastAPI(), answer.read_bytes()
 
-    @app.post(PATH)
-    async def scores(request: Request) -> Response:
-        read_body(await request.body())
+    @app.post("/v1/quotes")
+    async def quotes(request: Request) -> Response:
+        await request.body()
         return Response(told, media_type="application/json")
 
     uvicorn.run(app, port=port, log_level="warning", access_log=False, loop="uvloop", http="httptools", ws="none")

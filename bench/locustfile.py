@@ -3,22 +3,33 @@
 import os
 from itertools import cycle
 from pathlib import Path
+from random import random
+from time import sleep
 
 from locust import FastHttpUser, constant_throughput, task
 
-BODIES = cycle(Path(os.environ["BENCH_BODIES"]).read_text().split("\n"))
-N_ROWS = int(os.environ["BENCH_ROWS"])
-HEADERS = {"content-type": "application/json"}
+METHOD, PATH = os.environ["BENCH_METHOD"], os.environ["BENCH_PATH"]
+REQUESTS = cycle([line.partition("\t")[::2] for line in Path(os.environ["BENCH_REQUESTS"]).read_text().split("\n")])
+RATE = float(os.environ["BENCH_RATE_PER_USER"])
+PROOF, TIMES = os.environ["BENCH_PROOF"].encode(), int(os.environ["BENCH_TIMES"])
+HEADERS = {"content-type": "application/json", "authorization": f"Bearer {os.environ.get('IBOOK_API_KEY', '')}"}
 
 
 class Caller(FastHttpUser):
-    """Asks for scores at a steady rate; an answer without a verdict on features for every row is a failure."""
+    """Asks at a steady rate over a connection that stays open; an answer without its proof is a failure."""
 
-    wait_time = constant_throughput(float(os.environ["BENCH_RATE_PER_USER"]))
+    wait_time = constant_throughput(RATE)
+
+    def on_start(self) -> None:
+        """Users start together: without this all of them would ask at the same moment, again and again."""
+        sleep(random() / RATE)
 
     @task
-    def scores(self) -> None:
+    def ask(self) -> None:
         """One request."""
-        with self.client.post("/v1/fraud/scores", data=next(BODIES), headers=HEADERS, catch_response=True) as answer:
-            if answer.status_code == 200 and answer.content.count(b'"posture":"normal"') != N_ROWS:
-                answer.failure("not every row was scored on its features")
+        where, body = next(REQUESTS)
+        with self.client.request(
+            METHOD, PATH + where, name=METHOD, data=body or None, headers=HEADERS, catch_response=True
+        ) as answer:
+            if answer.status_code == 200 and (answer.content or b"").count(PROOF) != TIMES:
+                answer.failure("the answer lacks what it should hold")

@@ -1,7 +1,6 @@
-"""Scores over HTTP under Locust, on the whole local platform, beside a bare route of FastAPI in the same run."""
+"""The price API under Locust on the whole local platform: prices, quotes and scores, beside a bare route of FastAPI."""
 
 import json
-import subprocess
 import sys
 import time
 import urllib.error
@@ -14,10 +13,20 @@ from itertools import islice
 from os import environ
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
+from bench import learning_lag
 from bench.load import purchases
 from bench.processes import cores_used, cpu_seconds
+from bench.serving_events import (
+    EVENTS,
+    LARGE,
+    publish_large_catalogue,
+    publish_listings,
+    quote_lines,
+    resident_mb,
+    where_lines,
+)
+from bench.serving_load import Load, Question, run_locust, sentence
 from ibook import codec
 from ibook.edges.kafka import producer
 from ibook.edges.lag import features_behind
@@ -28,111 +37,131 @@ from ibook.settings import Settings
 from ibook.topics import TICKET_PURCHASES
 from infra.local.processes import free_port, start, wait_until
 from infra.local.running import Platform, running_platform
-from infra.local.workers import WORKERS
-from serving.scores import PATH
+from serving.scores import PATH as SCORES
 
-NEEDED = ("activity-to-entities", "entities-to-features", "serving")
+RATES = (1000.0, 500.0)
 PAST = 5_000
 """Purchases whose states are in the store before anything is asked."""
 BODIES = 500
-USERS = 40
-LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 DEADLINE_MS = 1_000
 READY_SECONDS = 120.0
-HELD = 0.95
-"""A rate of which less was reached is more than the machine carries …"""
-HALF = 0.5
-"""… and then latency is measured at this share of what was reached."""
-
-
-@dataclass
-class Load:
-    """What came of asking at a rate."""
-
-    asked_per_s: float
-    reached_per_s: float
-    requests: int
-    failures: int
-    """Errors, and answers in which a row had no verdict, or one without features."""
-    p50_ms: float
-    p95_ms: float
-    p99_ms: float
-
-    @property
-    def held(self) -> bool:
-        """Whether the rate that was asked was reached."""
-        return self.reached_per_s >= HELD * self.asked_per_s
+QUOTES = "/v1/quotes"
 
 
 @dataclass
 class Figures:
     """What the bench prints."""
 
-    loads: dict[str, list[Load]] = field(default_factory=dict)
-    """`scores_1`, `scores_20`, `bare_1`, `bare_20`: at the rate asked for, then at half of what was reached."""
+    loads: dict[str, dict[str, Load]] = field(default_factory=dict)
+    """`at_1000` -> `price`, `quote`, `scores_1`, `bare_route` -> what came of it."""
     cores: dict[str, dict[str, float]] = field(default_factory=dict)
     """Load -> process -> share of a core; `load` is this process, without Locust."""
+    lag: learning_lag.Lag | None = None
+    memory_mb: dict[str, float] = field(default_factory=dict)
+    """Resident memory of the price API: with the events of the bench, and with 10,000."""
 
 
-def measure(settings: Settings, *, rate: float, seconds: float, rows: Sequence[int], seed: int) -> Figures:
-    """Ours and the bare route one after the other, for every number of rows per request."""
+def measure(settings: Settings, *, rates: Sequence[float], seconds: float, rows: Sequence[int], seed: int) -> Figures:
+    """Prices, quotes and scores at each rate, one after the other; how soon prices learn; what events weigh."""
     figures = Figures()
-    workers = [worker for worker in WORKERS if worker.name in NEEDED]
     ready_to_score = settings.model_copy(update={"scores": "start"})
     with (
-        running_platform(ready_to_score, fresh=True, workers=workers, say=_say) as platform,
+        running_platform(ready_to_score, fresh=True, say=_say) as platform,
         TemporaryDirectory(prefix="ibook-bench-") as name,
     ):
+        folder = Path(name)
+        publish_listings(platform.settings)
         _fill(platform, seed)
-        for n_rows in rows:
-            bodies = Path(name) / f"bodies-{n_rows}"
-            answer = _write_bodies(platform, bodies, n_rows, seed)
-            _measure_one(figures, f"scores_{n_rows}", platform.serving_url, bodies, n_rows, rate, seconds, platform)
-            with bare_route(answer, Path(name)) as url:
-                _measure_one(figures, f"bare_{n_rows}", url, bodies, n_rows, rate, seconds, platform)
+        for rate in rates:
+            _measure_rate(figures, platform, folder, rate, seconds, rows, seed)
+        figures.lag = learning_lag.measure(platform.settings, platform.serving_url)
+        _say(figures.lag.sentence())
+        _measure_memory(figures, platform)
     return figures
 
 
+# ----------------------------------------------------------------------------------------------------------- the parts
 def _fill(platform: Platform, seed: int) -> None:
-    """States in the store, and scores that are ready."""
+    """States in the store, scores that are ready, a policy for every event."""
     client = producer(platform.settings)
     for purchase in islice(purchases("past", seed), PAST):
         client.produce(TICKET_PURCHASES.name, codec.encode(purchase), purchase.card_id.encode())
         client.poll(0)
     client.flush(30)
     store = OnlineStore(platform.settings)
-    if not wait_until(lambda: features_behind(platform.settings, store) == 0, timeout_seconds=READY_SECONDS):
-        raise ConfigurationError(f"The features were not there after {READY_SECONDS:.0f} s: give the machine a rest.")
+    _until(lambda: features_behind(platform.settings, store) == 0, "The features were not there")
     store.close()
-    if not wait_until(lambda: _state(platform.serving_url) == "ready", timeout_seconds=READY_SECONDS):
-        raise ConfigurationError(f"Scores were not ready after {READY_SECONDS:.0f} s: look at the log of serving.")
+    _until(lambda: _readiness(platform)["scores"] == "ready", "Scores were not ready")
+    _until(lambda: _readiness(platform)["policies"] == EVENTS, "Prices were not ready")
 
 
-def _state(url: str) -> str:
+def _until(condition: "learning_lag.Condition", what: str) -> None:
+    if not wait_until(condition, timeout_seconds=READY_SECONDS):
+        raise ConfigurationError(f"{what} after {READY_SECONDS:.0f} s: give the machine a rest, or look at the logs.")
+
+
+def _readiness(platform: Platform) -> dict[str, object]:
     try:
-        with urllib.request.urlopen(f"{url}/readyz", timeout=5) as answer:
-            ready = json.load(answer)
-    except urllib.error.HTTPError as error:  # no event is listed: there are no prices here, and none are asked for
+        with urllib.request.urlopen(f"{platform.serving_url}/readyz", timeout=5) as answer:
+            ready: dict[str, object] = json.load(answer)
+    except urllib.error.HTTPError as error:
         with error:
             ready = json.load(error)
-    return str(ready["scores"])
+    return ready
 
 
-def _write_bodies(platform: Platform, path: Path, n_rows: int, seed: int) -> Path:
-    """Bodies, one a line, and beside them the answer to the first."""
+def _measure_rate(
+    figures: Figures, platform: Platform, folder: Path, rate: float, seconds: float, rows: Sequence[int], seed: int
+) -> None:
+    at = figures.loads.setdefault(f"at_{rate:g}", {})
+    url, requests = platform.serving_url, round(rate * seconds)
+    prices = Question(name="price", method="GET", path="/v1/events/", requests=folder / "prices",
+                      proof='"prices":[{')  # fmt: skip
+    prices.requests.write_text("\n".join(where_lines()))
+    quotes = Question(name="quote", method="POST", path=QUOTES, requests=folder / "quotes", proof='"quote_id":"')
+    quotes.requests.write_text("\n".join(quote_lines(f"{rate:g}", requests)))
+    for question in (prices, quotes, *(_scores(folder, n_rows, seed) for n_rows in rows)):
+        _measure_one(figures, at, question, url, rate, seconds, platform)
+    with bare_route(_answer(url, quotes, folder), folder) as bare:
+        floor = Question(name="bare_route", method="POST", path=QUOTES, requests=quotes.requests, proof=quotes.proof)
+        _measure_one(figures, at, floor, bare, rate, seconds, platform)
+
+
+def _measure_one(
+    figures: Figures, at: dict[str, Load], question: Question, url: str, rate: float, seconds: float, platform: Platform
+) -> None:
+    before, began = cpu_seconds(platform), time.perf_counter()
+    at[question.name] = load = run_locust(url, question, rate, seconds)
+    used = cores_used(before, cpu_seconds(platform), time.perf_counter() - began)
+    figures.cores[f"{question.name} at {rate:g}"] = used
+    _say(f"{sentence(question.name, load)} Cores: {used}.")
+
+
+def _scores(folder: Path, n_rows: int, seed: int) -> Question:
     source = purchases(f"asked-{n_rows}", seed + 1)
-    bodies = [body_of(list(islice(source, n_rows))) for _ in range(BODIES)]
-    path.write_bytes(b"\n".join(bodies))
-    request = urllib.request.Request(platform.serving_url + PATH, bodies[0], {"content-type": "application/json"})
-    answer = path.with_suffix(".answer")
-    with urllib.request.urlopen(request, timeout=30) as answered:
-        answer.write_bytes(answered.read())
-    return answer
+    path = folder / f"scores-{n_rows}"
+    path.write_text("\n".join("\t" + body_of(list(islice(source, n_rows))).decode() for _ in range(BODIES)))
+    return Question(name=f"scores_{n_rows}", method="POST", path=SCORES, requests=path, proof='"posture":"normal"',
+                    times=n_rows)  # fmt: skip
 
 
 def body_of(rows: Sequence[PurchaseRequested]) -> bytes:
     """A request for scores, on one line."""
     return b'{"deadline_ms":%d,"purchases":[%s]}' % (DEADLINE_MS, b",".join(map(codec.encode, rows)))
+
+
+def _answer(url: str, question: Question, folder: Path) -> Path:
+    """A file with what the API answers to the first request."""
+    body = question.requests.read_text().split("\n")[0].partition("\t")[2].encode()
+    asked = urllib.request.Request(url + question.path, body, _headers())
+    answer = folder / "answer"
+    with urllib.request.urlopen(asked, timeout=30) as answered:
+        answer.write_bytes(answered.read())
+    return answer
+
+
+def _headers() -> dict[str, str]:
+    return {"content-type": "application/json", "authorization": f"Bearer {environ.get('IBOOK_API_KEY', '')}"}
 
 
 @contextmanager
@@ -158,76 +187,40 @@ def _listens(url: str) -> bool:
     return True
 
 
-def _measure_one(
-    figures: Figures, name: str, url: str, bodies: Path, n_rows: int, rate: float, seconds: float, platform: Platform
-) -> None:
-    before, began = cpu_seconds(platform), time.perf_counter()
-    load = run_locust(url, bodies, n_rows, rate, seconds)
-    figures.cores[name] = cores_used(before, cpu_seconds(platform), time.perf_counter() - began)
-    figures.loads[name] = [load]
-    _say(_sentence(name, load))
-    if not load.held:
-        figures.loads[name].append(run_locust(url, bodies, n_rows, HALF * load.reached_per_s, seconds))
-        _say(_sentence(name, figures.loads[name][-1]))
-    _say(f"  cores: {figures.cores[name]}")
+def _measure_memory(figures: Figures, platform: Platform) -> None:
+    """Last of all: the learner has a great deal to do then."""
+    figures.memory_mb["at_40_events"] = resident_mb(platform.pid("serving"))
+    publish_large_catalogue(platform.settings)
+    _until(lambda: _readiness(platform)["policies"] == LARGE, f"{LARGE:,} events were not held")
+    figures.memory_mb[f"at_{LARGE}_events"] = resident_mb(platform.pid("serving"))
+    _say(f"Resident memory of the price API in MB: {figures.memory_mb}.")
 
 
-def run_locust(url: str, bodies: Path, n_rows: int, rate: float, seconds: float) -> Load:
-    """Ask at a rate for so long. Raises ConfigurationError when Locust does not say what came of it."""
-    argv = [
-        sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--users", str(USERS), "--spawn-rate",
-        str(USERS), "--run-time", f"{max(1, round(seconds))}s", "--host", url, "--json", "--loglevel", "ERROR",
-    ]  # fmt: skip
-    told = {"BENCH_BODIES": str(bodies), "BENCH_ROWS": str(n_rows), "BENCH_RATE_PER_USER": str(rate / USERS)}
-    done = subprocess.run(
-        argv, env=dict(environ) | told, capture_output=True, text=True, timeout=seconds + 60, check=False
-    )
-    try:
-        [stats] = json.loads(done.stdout)
-    except ValueError as error:
-        last = (done.stderr or done.stdout).strip().splitlines()[-1:]
-        raise ConfigurationError(f"Locust did not say what came of it: {last}.") from error
-    return load_of(stats, rate)
-
-
-def load_of(stats: dict[str, Any], rate: float) -> Load:
-    """A load from Locust's statistics of one address; its response times are a histogram in milliseconds."""
-    lasted = stats["last_request_timestamp"] - stats["start_time"]
-    times = sorted((float(ms), count) for ms, count in stats["response_times"].items())
-    p50, p95, p99 = (_percentile(times, share) for share in (0.5, 0.95, 0.99))
-    return Load(
-        asked_per_s=round(rate, 1), reached_per_s=round(stats["num_requests"] / max(lasted, 1e-9), 1),
-        requests=stats["num_requests"], failures=stats["num_failures"], p50_ms=p50, p95_ms=p95, p99_ms=p99,
-    )  # fmt: skip
-
-
-def _percentile(times: Sequence[tuple[float, int]], share: float) -> float:
-    """The smallest time that this share of the requests does not exceed.
-
-    >>> _percentile([(1.0, 98), (5.0, 2)], 0.95), _percentile([(1.0, 98), (5.0, 2)], 0.99)
-    (1.0, 5.0)
-    """
-    left = share * sum(count for _, count in times)
-    for ms, count in times:
-        left -= count
-        if left <= 0:
-            return ms
-    return float("nan")
-
-
-def _sentence(name: str, load: Load) -> str:
-    share = load.failures / load.requests if load.requests else 0.0
-    return (
-        f"{name}: {load.asked_per_s:g} requests/s asked, {load.reached_per_s:g}/s reached, {share:.2%} failed: "
-        f"p50 {load.p50_ms:g} ms, p95 {load.p95_ms:g} ms, p99 {load.p99_ms:g} ms."
-    )
+# ---------------------------------------------------------------------------------------------------------- the answer
+def as_json(figures: Figures) -> dict[str, object]:
+    """The figures by their public names; latencies in ms are those at the highest rate asked for."""
+    highest = max(figures.loads, key=lambda name: float(name.removeprefix("at_")))
+    loads = figures.loads[highest]
+    latency = {f"{name.removesuffix('_1')}_ms": load.latency for name, load in loads.items()}
+    ours = [load for name, load in loads.items() if name != "bare_route"]
+    return {
+        **latency,
+        "errors": sum(load.failures for load in ours) / max(1, sum(load.requests for load in ours)),
+        "errors_by_route": {name: load.errors for name, load in loads.items()},
+        "asked_per_s": {name: load.asked_per_s for name, load in loads.items()},
+        "reached_per_s": {name: load.reached_per_s for name, load in loads.items()},
+        "learning_lag_s": figures.lag.percentiles() if figures.lag else {},
+        "memory_mb": figures.memory_mb,
+        "loads": {name: {each: asdict(load) for each, load in at.items()} for name, at in figures.loads.items()},
+        "cores": figures.cores,
+    }
 
 
 def write(figures: Figures, conditions: str, path: Path) -> None:
     """The figures as JSON."""
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    path.write_text(json.dumps({**asdict(figures), "conditions": conditions, "at": at}, indent=2) + "\n")
+    path.write_text(json.dumps({**as_json(figures), "conditions": conditions, "at": at}, indent=2) + "\n")
 
 
-def _say(sentence: str) -> None:
-    print(sentence, flush=True)
+def _say(text: str) -> None:
+    print(text, flush=True)

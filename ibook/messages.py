@@ -525,6 +525,8 @@ class PricePolicy(Message, frozen=True, kw_only=True, tag="price_policy.v1"):
     currency: Currency
     current: list[ArmProbabilities]
     upcoming: list[ArmProbabilities]
+    learned: list[tuple[int, int]] = []
+    """Each journal partition, and the number of its last reward that is in the posterior."""
 
 
 # ------------------------------------------------------------------------------------------------------- price-controls

@@ -15,6 +15,8 @@ ALL_EVENTS = ""
 
 def control_in_force(controls: Mapping[str, PriceControlled], event_id: str, now: datetime) -> PriceControlled | None:
     """What an event's prices follow by order: a freeze before a rollback, the event's own before that of all events."""
+    if not controls:
+        return None
     found = [controls.get(event_id), controls.get(ALL_EVENTS)]
     active = [control for control in found if control is not None and is_active(control, now)]
     return min(active, key=lambda control: not control.frozen, default=None)

@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     """A quote expires so long after the end of its slot."""
     quote_grace_seconds: float = Field(default=60.0, gt=0)
     """How long after its expiry a quote still waits for its settlement before it counts as no sale."""
-    policy_seconds: float = Field(default=5.0, gt=0)
+    policy_seconds: float = Field(default=1.0, gt=0)
     """How often arm probabilities are computed anew."""
     policy_max_age_seconds: float = Field(default=3600.0, gt=0)
     """Older policies give way to prices by rule; unchanged ones are published again four times as often."""

@@ -77,6 +77,8 @@ class PriceDesk:
     remembered: Remembered = field(default_factory=Remembered)
     _by_rule: dict[tuple[str, str], tuple[int, PriceChoice]] = field(default_factory=dict)
     """Event and ticket type -> the last slot that was priced by rule, and its price."""
+    _chosen: dict[tuple[str, str], tuple[tuple[object, ...], PriceChoice]] = field(default_factory=dict)
+    """Event and ticket type -> what its last price was chosen from, and that price: most requests ask for it again."""
     _steady: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -94,6 +96,7 @@ class PriceDesk:
             event_id=event_id,
             currency=listing.currency,
             slot_ends_at=pricing.slot_start(slot + 1, self.rules.slot_seconds),
+            policy_version=known.version if (known := self.snapshots.policies.get(event_id)) else 0,
             prices=[
                 TicketPrice(
                     ticket_type=ticket.name,
@@ -155,11 +158,20 @@ class PriceDesk:
 
     def choose(self, listing: EventListed, ticket: TicketType, slot: int) -> PriceChoice:
         """The slot's price of a ticket type: by order, by rule, by policy, or the list price. Any thread may call."""
-        event_id = listing.event_id
-        control = control_in_force(self.snapshots.controls, event_id, self.clock.now())
+        known, event_id = self.snapshots, listing.event_id
+        control = control_in_force(known.controls, event_id, self.clock.now())
         if control is not None and control.frozen:
             return frozen_price(ticket)
-        policy = self.policy(event_id, slot)
+        learned = known.policies.get(event_id)
+        basis = (slot, ticket, control, learned, known.experiment)
+        chosen_from, choice = self._chosen.get((event_id, ticket.name), (None, None))
+        if choice is None or chosen_from != basis:
+            choice = self._choose(listing, ticket, slot, in_effect(learned, control, slot, self.rules))
+            self._chosen[event_id, ticket.name] = basis, choice
+        return choice
+
+    def _choose(self, listing: EventListed, ticket: TicketType, slot: int, policy: PricePolicy | None) -> PriceChoice:
+        event_id = listing.event_id
         with self._steady:
             begun, by_rule = self._by_rule.get((event_id, ticket.name), (None, None))
             if by_rule is not None and begun == slot:

@@ -76,6 +76,9 @@ class EventPrices(BaseModel):
     event_id: str
     currency: str
     slot_ends_at: datetime
+    policy_version: int = Field(
+        default=0, description="The newest price policy known of the event, in force from its first slot on; 0: none."
+    )
     prices: list[TicketPrice]
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import faust
 import structlog
 from faust.types import TP, AppT
+from msgspec.structs import replace
 
 from ibook import metrics
 from ibook.bandit import next_policy
@@ -142,6 +143,7 @@ class Learner:
         policy = await asyncio.to_thread(
             next_policy, listing, sums.prices, last, now=now, rules=self._rules, market=market
         )
+        policy = replace(policy, learned=sorted(sums.seen.items()))
         await publish(self._app, PRICE_POLICIES.name, partition, [Record(policy.event_id.encode(), encode(policy))])
         self._snapshots.take_policy(policy)
         self._up_to_date[listing.event_id] = listing.message_id
