@@ -42,7 +42,7 @@ def release(
     if shadow and canary:
         raise ConfigurationError("A model is released as --shadow or as --canary, not as both.")
     settings = settings_of_running(data_dir)
-    metadata = _proved(ModelStore(settings.data_dir / "models", settings.model_name), model)
+    metadata = _proved(ModelStore.of(settings), model)
     share = canary if shadow or canary else None
     log = read_log(settings)
     if share is not None:
@@ -65,7 +65,7 @@ def rollback(
 
     settings = settings_of_running(data_dir)
     if to:
-        metadata = ModelStore(settings.data_dir / "models", settings.model_name).metadata(to)
+        metadata = ModelStore.of(settings).metadata(to)
         _say(settings, [release_of(metadata, by=by or person(), why=why, guarded=False)], "champion", to)
         return
     with Reports(settings) as reports:
@@ -109,7 +109,7 @@ def list_(data_dir: DataDir = None) -> None:
             running = reports.load()
     except (BrokerUnavailable, ConfigurationError) as error:
         print(f"What runs is not known: {error}", file=sys.stderr)
-    print_versions(ModelStore(settings.data_dir / "models", settings.model_name).versions(), running or {})
+    print_versions(ModelStore.of(settings).versions(), running or {})
     if running is not None:
         print_processes(running)
 

@@ -321,7 +321,18 @@ class ReleaseTakenBack(Message, frozen=True, kw_only=True, tag="release_taken_ba
     why: str = ""
 
 
-ModelReleases = ModelReleased | ChallengerReleased | ReleaseTakenBack
+class ReleaseConfirmed(Message, frozen=True, kw_only=True, tag="release_confirmed.v1"):
+    """A new champion has proved itself: no process compares it with the one before it any more."""
+
+    model: Id
+    release_id: Id
+    """The release's `message_id`."""
+    released_by: str = ""
+    """Who found it good; `guard` is a worker whose figures stayed within their bounds."""
+    why: str = ""
+
+
+ModelReleases = ModelReleased | ChallengerReleased | ReleaseTakenBack | ReleaseConfirmed
 
 
 class ModelReport(Message, frozen=True, kw_only=True, tag="model_report.v1"):

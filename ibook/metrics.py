@@ -26,7 +26,8 @@ FEATURE_STALENESS = Gauge("ibook_feature_staleness_seconds", "Decision time minu
 MODEL_RELEASES = Counter("ibook_model_releases_total", "Model releases read: loaded or refused.", ["outcome"])
 MODELS_TAKEN_BACK = Counter("ibook_models_taken_back_total", "Model releases that the guard of this process took back.")
 MODEL_ERRORS = Counter(
-    "ibook_model_errors_total", "Batches a model could not score, or not in time; another one, or the rules, decided.",
+    "ibook_model_errors_total",
+    "Batches a model could not score, or not in time; another one, or the rules, decided, but for a late champion.",
     ["role", "why"],
 )  # fmt: skip
 MODEL_GUARD = Gauge(

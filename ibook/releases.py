@@ -7,16 +7,24 @@ champion.
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
+from itertools import dropwhile
 from typing import Literal, NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from ibook.fraud import draw_of
-from ibook.messages import ChallengerReleased, ModelReleased, ModelReleases, Release, ReleaseTakenBack
+from ibook.messages import (
+    ChallengerReleased,
+    ModelReleased,
+    ModelReleases,
+    Release,
+    ReleaseConfirmed,
+    ReleaseTakenBack,
+)
 
 GUARD = "guard"
-"""Who takes back a release whose guard figures broke."""
+"""Who takes back a release whose guard figures broke, and confirms one whose figures did not."""
 
 
 class Standing(NamedTuple):
@@ -46,17 +54,24 @@ def _challenger(log: Sequence[ModelReleases], gone: Collection[str]) -> Challeng
 
 
 def is_on_probation(log: Sequence[ModelReleases], release: Release) -> bool:
-    """Whether a champion has yet to prove itself: guarded, and never released before with lasting success.
+    """Whether a champion has yet to prove itself: guarded, not confirmed, and not what one rolled back to.
 
-    What decided before and was never taken back is what one rolls back to; a guard must not undo that.
+    That is a version that decided before another one did and was never taken back, or one above which a person took
+    the releases back: a guard must not undo that.
     """
-    gone = {each.release_id for each in log if isinstance(each, ReleaseTakenBack)}
-    before = (
-        each.message_id
-        for each in log
-        if isinstance(each, ModelReleased) and each.version == release.version and each.message_id not in gone
-    )
-    return release.guarded and next(before, release.message_id) == release.message_id
+    champions = standing(log).champions
+    confirmed = {each.release_id for each in log if isinstance(each, ReleaseConfirmed)}
+    proved = {each.version for each in champions if each.message_id in confirmed}
+    earlier = champions[champions.index(release) + 1 :] if release in champions else ()
+    replaced = {each.version for each in dropwhile(lambda each: each.version == release.version, earlier)}
+    return release.guarded and release.version not in proved | replaced and not _is_chosen_again(log, release)
+
+
+def _is_chosen_again(log: Sequence[ModelReleases], release: Release) -> bool:
+    """Whether a person took back what was released after it."""
+    by_people = {each.release_id for each in log if isinstance(each, ReleaseTakenBack) and each.released_by != GUARD}
+    later = dropwhile(lambda each: each != release, log)
+    return any(isinstance(each, ModelReleased) and each.message_id in by_people for each in later)
 
 
 def share_of(release: Release) -> float:
@@ -73,6 +88,14 @@ def taking_back(release: Release, by: str, why: str, now: datetime) -> ReleaseTa
     """The message that takes a release back; its id is the same whoever says so."""
     return ReleaseTakenBack(
         message_id=f"taken-back-{release.message_id}"[:128], occurred_at=now, model=release.model,
+        release_id=release.message_id, released_by=by, why=why,
+    )  # fmt: skip
+
+
+def confirming(release: Release, by: str, why: str, now: datetime) -> ReleaseConfirmed:
+    """The message that ends a release's probation; its id is the same whoever says so."""
+    return ReleaseConfirmed(
+        message_id=f"confirmed-{release.message_id}"[:128], occurred_at=now, model=release.model,
         release_id=release.message_id, released_by=by, why=why,
     )  # fmt: skip
 

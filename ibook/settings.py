@@ -112,6 +112,8 @@ class Settings(BaseSettings):
     """Longest a verdict waits for the online store before it goes on without features."""
     beside_seconds: float = Field(default=0.05, gt=0)
     """Longest a verdict waits for the score of a model that does not decide it, or decides as a canary."""
+    golden_seconds: float = Field(default=0.25, gt=0)
+    """A model that takes more processor time for its golden rows is refused."""
     guard_purchases: int = Field(default=2000, ge=100)
     """Purchases in the window over which a new champion or a challenger is compared with the champion before it."""
     guard_min_purchases: int = Field(default=500, ge=50)

@@ -23,7 +23,7 @@ def release(settings: Settings, version: str, *, why: str) -> ModelReleased:
     """
     from ibook.edges.releasing import release_of, say
 
-    metadata = ModelStore(settings.data_dir / "models", settings.model_name).metadata(version)
+    metadata = ModelStore.of(settings).metadata(version)
     message = release_of(metadata, by="training", why=why)
     assert isinstance(message, ModelReleased)
     say(settings, message)

@@ -1,7 +1,7 @@
 """The fraud models that run now: follows the releases, loads each beside the running one, and swaps."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -10,15 +10,15 @@ import structlog
 from ibook.clock import SystemClock
 from ibook.codec import decode, encode
 from ibook.edges.follower import Follower
-from ibook.edges.fraud_model import FraudModel, load_model
+from ibook.edges.fraud_model import GOLDEN_SECONDS, FraudModel, load_model
 from ibook.edges.kafka import Outgoing, Record, producer, publish
 from ibook.edges.model_reports import Reporter, process_name
 from ibook.edges.model_store import Looks, ModelStore
 from ibook.edges.xgboost_import import import_xgboost
 from ibook.errors import InvalidMessage, ModelUnavailable
-from ibook.messages import ModelReleases, Release, ReleaseTakenBack
+from ibook.messages import ModelReleased, ModelReleases, Release, ReleaseConfirmed, ReleaseTakenBack
 from ibook.metrics import MODEL_RELEASES, MODELS_TAKEN_BACK
-from ibook.releases import GUARD, is_on_probation, standing, taking_back
+from ibook.releases import GUARD, Standing, confirming, is_on_probation, standing, taking_back
 from ibook.settings import Settings
 from ibook.topics import MODEL_RELEASES as RELEASES_TOPIC
 
@@ -42,23 +42,32 @@ class Running(NamedTuple):
     champion: Loaded | None = None
     """Decides; None until one was released and proved good."""
     former: Loaded | None = None
-    """Decided before, and is compared with while the champion is on probation."""
+    """Was released before, and is compared with while the champion is on probation."""
     challenger: Loaded | None = None
+
+
+class Unusable(NamedTuple):
+    """A release that could not be loaded."""
+
+    looks: Looks | None
+    """How its artefact looked then."""
+    why: str
 
 
 class Champion:
     """The models that run now. `follow` keeps them current from `model-releases`; also a context manager."""
 
-    def __init__(self, models_dir: Path, model_name: str) -> None:
-        self._store = ModelStore(models_dir, model_name)
+    def __init__(self, models_dir: Path, model_name: str, golden_seconds: float = GOLDEN_SECONDS) -> None:
+        self._store = ModelStore(models_dir, model_name, golden_seconds)
         self._log: list[ModelReleases] = []
         self._running = Running()
         self._swapping = threading.Lock()
-        self._taken_back: dict[str, ReleaseTakenBack] = {}
-        """By the guard of this process: what it says to the others, by message id of the release."""
-        self._untold: list[ReleaseTakenBack] = []
-        self._unusable: dict[str, Looks | None] = {}
-        """Releases that could not be loaded, by message id, and how their artefacts looked then."""
+        self._said: dict[str, ReleaseTakenBack | ReleaseConfirmed] = {}
+        """By the guard of this process, by message id of the release."""
+        self._untold: list[ReleaseTakenBack | ReleaseConfirmed] = []
+        """What of it the others do not know yet."""
+        self._unusable: dict[str, Unusable] = {}
+        """By message id."""
         self._follower: Follower | None = None
         self.refused = 0
         """Releases that were not loaded when they came; the model before them goes on."""
@@ -68,7 +77,7 @@ class Champion:
     @classmethod
     def follow(cls, settings: Settings, name: str = "process") -> Self:
         """A champion that reads the releases in a thread of its own, and reports what runs under this name."""
-        champion = cls(settings.data_dir / "models", settings.model_name)
+        champion = cls(settings.data_dir / "models", settings.model_name, settings.golden_seconds)
         reporter = Reporter(settings, process_name(name))
         champion._follower = Follower(
             settings, RELEASES_TOPIC.name, take=champion._take, poll_seconds=POLL_SECONDS,
@@ -104,50 +113,55 @@ class Champion:
 
     def try_again(self) -> None:
         """Run what counts now; a release whose artefact has changed since it could not be loaded is tried again."""
-        found = standing(self._log, self._taken_back)
-        champion = next((loaded for each in found.champions if (loaded := self._loaded(each))), None)
+        found = self._standing()
+        champion = self._first_loaded(found.champions)
+        former = self._former(champion, found.champions) if champion else None
         challenger = self._loaded(found.challenger) if found.challenger and champion else None
         if champion and challenger and challenger.model.sha256 == champion.model.sha256:
             challenger = None
-        self._swap(champion, challenger)
+        self._swap(Running(champion, former, challenger))
+
+    def _standing(self) -> Standing:
+        return standing([*self._log, *self._said.values()])
+
+    def _first_loaded(self, releases: Iterable[Release]) -> Loaded | None:
+        return next((loaded for each in releases if (loaded := self._loaded(each))), None)
+
+    def _former(self, champion: Loaded, champions: Sequence[ModelReleased]) -> Loaded | None:
+        """Whom a champion on probation is compared with: the version before it, also where nobody saw it decide."""
+        if not is_on_probation([*self._log, *self._said.values()], champion.release):
+            return None
+        place = next(i for i, each in enumerate(champions) if each == champion.release)
+        return self._first_loaded(each for each in champions[place:] if each.version != champion.release.version)
 
     def _loaded(self, release: Release) -> Loaded | None:
         """A release's model: one that runs, or loaded from the store; None when it can't be had."""
         for there in self._running:
             if there and (there.model.version, there.model.sha256) == (release.version, release.sha256):
-                return Loaded(there.model, release)
+                return there if there.release == release else Loaded(there.model, release)
         looks = self._store.looks(release)  # before it is read: what is written meanwhile counts as a change
-        is_news = release.message_id not in self._unusable
-        if not is_news and self._unusable[release.message_id] == looks:
+        unusable = self._unusable.get(release.message_id)
+        if unusable and unusable.looks == looks:
             return None
         try:
             model = self._store.load(release)
         except Exception as error:  # whatever it is, an older release may be good
             why = str(error) if isinstance(error, ModelUnavailable) else repr(error)
-            self._unusable[release.message_id] = looks
-            self._refuse(release.version, why, is_news=is_news)
+            self._unusable[release.message_id] = Unusable(looks, why)
+            self._refuse(release.version, why, is_news=unusable is None)
             return None
         self._unusable.pop(release.message_id, None)
         MODEL_RELEASES.labels("loaded").inc()
         log.info("model_loaded", model=release.model, version=release.version, why=release.why)
         return Loaded(model, release)
 
-    def _swap(self, champion: Loaded | None, challenger: Loaded | None) -> None:
+    def _swap(self, running: Running) -> None:
+        """Run these, unless the guard spoke about one of them while they were worked out: it comes round again."""
         with self._swapping:
-            old = self._running
-            if any(each and each.release.message_id in self._taken_back for each in (champion, challenger)):
-                return  # by the guard, while this was worked out: it comes round again
-            self._running = Running(champion, self._former(old, champion), challenger)
-
-    def _former(self, old: Running, champion: Loaded | None) -> Loaded | None:
-        """Whom a new champion is compared with: the one that decided until now, unless that one was taken back."""
-        if champion is None or old.champion is None:
-            return None
-        if champion.model is old.champion.model:
-            return old.former
-        still_counts = old.champion.release in standing(self._log, self._taken_back).champions
-        proves_itself = is_on_probation(self._log, champion.release)
-        return old.champion if still_counts and proves_itself else None
+            said = {each.release.message_id: self._said.get(each.release.message_id) for each in running if each}
+            is_confirmed = running.champion and said[running.champion.release.message_id]
+            if not any(isinstance(each, ReleaseTakenBack) for each in said.values()):
+                self._running = running._replace(former=None) if is_confirmed else running
 
     def _refuse(self, version: str, why: str, *, is_news: bool = True) -> None:
         if not is_news:
@@ -159,28 +173,33 @@ class Champion:
         log.error("model_refused", version=version, why=why, goes_on=self.model.version if self.model else "none")
 
     # ------------------------------------------------------------------------------------------------------ the guard
-    def confirm(self, release_id: str) -> None:
-        """A champion has proved itself: it is compared with its predecessor no longer."""
+    def confirm(self, release: Release, why: str) -> None:
+        """A champion has proved itself: it is compared no longer, here at once, in every other process soon."""
         with self._swapping:
-            running = self._running
-            if running.champion and running.champion.release.message_id == release_id:
-                self._running = running._replace(former=None)
+            if release.message_id in self._said:
+                return
+            self._say(confirming(release, GUARD, why, SystemClock().now()))
+            if self._running.champion and self._running.champion.release == release:
+                self._running = self._running._replace(former=None)
+        log.info("model_confirmed", version=release.version, why=why)
 
     def take_back(self, release: Release, why: str) -> None:
         """Stop running a release at once, and let every other process know of it soon."""
         with self._swapping:
-            if release.message_id in self._taken_back:
+            if isinstance(self._said.get(release.message_id), ReleaseTakenBack):
                 return
             running = self._running
-            message = taking_back(release, GUARD, why, SystemClock().now())
-            self._taken_back[release.message_id] = message
-            self._untold.append(message)
+            self._say(taking_back(release, GUARD, why, SystemClock().now()))
             if running.champion and running.champion.release == release:
                 self._running = Running(running.former, None, running.challenger)
             elif running.challenger and running.challenger.release == release:
                 self._running = running._replace(challenger=None)
         MODELS_TAKEN_BACK.inc()
         log.error("model_taken_back", version=release.version, why=why)
+
+    def _say(self, message: ReleaseTakenBack | ReleaseConfirmed) -> None:
+        self._said[message.release_id] = message
+        self._untold.append(message)
 
     # ----------------------------------------------------------------------------------------------------- the thread
     def close(self) -> None:
@@ -202,20 +221,21 @@ class Champion:
         self.apply(self._decoded(records))
 
     def _tell(self, settings: Settings, reporter: Reporter) -> None:
-        self._tell_taken_back(settings)
+        self._tell_what_was_said(settings)
         self._report(reporter)
 
     def _report(self, reporter: Reporter) -> None:
         champion, challenger = self._running.champion, self._running.challenger
         newest = next((each for each in reversed(self._log) if isinstance(each, Release)), None)
+        unusable = self._unusable.get(newest.message_id) if newest else None
         reporter.tell(
             model=self._store.model, champion=champion.model.version if champion else "none",
             challenger=challenger.model.version if challenger else "", releases=len(self._log),
-            refused=self.last_refusal if newest and newest.message_id in self._unusable else "",
+            refused=unusable.why if unusable else "",
         )  # fmt: skip
 
-    def _tell_taken_back(self, settings: Settings) -> None:
-        """Publish what the guard of this process took back; what does not reach Kafka is tried again."""
+    def _tell_what_was_said(self, settings: Settings) -> None:
+        """Publish what the guard of this process found; what does not reach Kafka is tried again."""
         while self._untold:
             message = self._untold[0]
             outgoing = Outgoing(topic=RELEASES_TOPIC.name, key=message.model.encode(), value=encode(message))

@@ -4,6 +4,7 @@ An artefact is a folder: `model.ubj` (what decides, with its calibration inside,
 `metadata.json` (where it came from) and `golden.json` (rows and the scores they must give on any machine).
 """
 
+import time
 from hashlib import sha256 as sha256_of
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +20,8 @@ from ibook.features import FEATURE_NAMES, FEATURE_NAMES_HASH
 MODEL_FILE, METADATA_FILE, GOLDEN_FILE = "model.ubj", "metadata.json", "golden.json"
 HASH_ATTRIBUTE, CALIBRATION_ATTRIBUTE = "ibook_feature_names_hash", "ibook_calibration"
 GOLDEN_TOLERANCE = 1e-6
+GOLDEN_SECONDS = 0.25
+"""Processor time that a model may take for its golden rows, of which there are fewer than in a full batch."""
 
 _Json = TypeVar("_Json", bound=Struct)
 
@@ -91,8 +94,11 @@ class FraudModel:
         return margins[:, :-1] * self._calibration.slope
 
 
-def load_model(path: Path, sha256: str) -> FraudModel:
-    """Load `model.ubj` and prove it: hash, feature names, golden set. Raises ModelUnavailable with one sentence."""
+def load_model(path: Path, sha256: str, golden_seconds: float = GOLDEN_SECONDS) -> FraudModel:
+    """Load `model.ubj` and prove it: hash, feature names, golden set, and the seconds it takes for that.
+
+    Raises ModelUnavailable with one sentence.
+    """
     payload = _read(path)
     found = sha256_of(payload).hexdigest()
     if found != sha256:
@@ -100,7 +106,9 @@ def load_model(path: Path, sha256: str) -> FraudModel:
     metadata = read_json(path.with_name(METADATA_FILE), ModelMetadata)
     booster, calibration = _booster(payload, path)
     model = FraudModel(booster, calibration, version=metadata.version, sha256=sha256)
-    _check_golden(model, read_json(path.with_name(GOLDEN_FILE), GoldenSet), path)
+    golden = read_json(path.with_name(GOLDEN_FILE), GoldenSet)
+    _check_golden(model, golden, path)
+    _check_speed(model, golden, path, golden_seconds)
     return model
 
 
@@ -133,6 +141,17 @@ def _check_golden(model: FraudModel, golden: GoldenSet, path: Path) -> None:
     off = float(np.max(np.abs(scores - np.array(golden.scores)))) if scores.shape == (len(matrix),) else float("inf")
     if not off <= GOLDEN_TOLERANCE:  # also catches NaN
         raise ModelUnavailable(f"Model {path} is off by {off:.2g} on its golden set.")
+
+
+def _check_speed(model: FraudModel, golden: GoldenSet, path: Path, seconds: float) -> None:
+    """By the thread's own processor time, so that a busy machine makes no model slow; libraries are warm by now."""
+    matrix, began = golden.matrix(), time.thread_time()
+    model.score(matrix)
+    took = time.thread_time() - began
+    if took > seconds:
+        raise ModelUnavailable(
+            f"Model {path} takes {took:.3g} s for its {len(matrix)} golden rows, at most {seconds:g} s are allowed."
+        )
 
 
 def _read(path: Path) -> bytes:

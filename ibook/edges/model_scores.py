@@ -6,6 +6,7 @@ back.
 """
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -37,6 +38,8 @@ class Said(NamedTuple):
 
     scores: Calibrated | None = None
     failed: bool = False
+    is_late: bool = False
+    """It has scores, and took too long for them: a champion decides all the same."""
 
 
 class ModelScores(NamedTuple):
@@ -55,9 +58,12 @@ class ModelScores(NamedTuple):
 class ModelScorer:
     """Scores batches with every model that runs. Any thread may ask."""
 
-    def __init__(self, champion: Champion, settings: Settings) -> None:
+    def __init__(self, champion: Champion, settings: Settings, timer: Callable[[], float] = time.thread_time) -> None:
+        """`timer` counts the seconds that a champion takes: of its own thread, so that a busy machine blames nobody."""
         self._champion = champion
         self._seed = settings.seed
+        self._timer = timer
+        self._longest_seconds = settings.beside_seconds
         self._former = Aside[Calibrated]("former", settings.beside_seconds)
         self._challenger = Aside[Calibrated]("challenger", settings.beside_seconds)
         self._bounds = Bounds(
@@ -77,11 +83,20 @@ class ModelScorer:
         former = _begin(self._former, running.former, matrix)
         challenger = _begin(self._challenger, running.challenger, matrix)
         said = ModelScores(
-            running, [], [], _said("champion", partial(_finite, running.champion.model, matrix)),
+            running, [], [], self._timed(partial(_finite, running.champion.model, matrix)),
             _said("former", partial(self._former.result, former)) if former else Said(),
             _said("challenger", partial(self._challenger.result, challenger)) if challenger else Said(),
         )  # fmt: skip
         return self._decided(said, cards)
+
+    def _timed(self, scores: Callable[[], Calibrated]) -> Said:
+        """What the champion says, whenever it is done, since it decides; but being late counts against it."""
+        began = self._timer()
+        said = _said("champion", scores)
+        if said.failed or self._timer() - began <= self._longest_seconds:
+            return said
+        MODEL_ERRORS.labels("champion", "late").inc()
+        return said._replace(is_late=True)
 
     def _decided(self, said: ModelScores, cards: Sequence[str]) -> ModelScores:
         """The champion decides, or for it, when it fails, the former one; for the canary's cards the challenger."""
@@ -111,7 +126,8 @@ class ModelScorer:
         if running.champion and running.former:
             guard = self._compared("champion", running.champion.release, said.former, said.champion, approvals)
             if guard and guard.seen >= self._bounds.purchases and not guard.breach():
-                self._champion.confirm(running.champion.release.message_id)
+                why = f"its figures stayed within their bounds over {guard.seen} purchases"
+                self._champion.confirm(running.champion.release, why)
         if running.challenger:
             self._compared("challenger", running.challenger.release, said.champion, said.challenger, approvals)
 
@@ -125,7 +141,7 @@ class ModelScorer:
         if guarded != release.message_id:
             guard = Guard(self._bounds)
             self._guards[role] = release.message_id, guard
-        if candidate.failed:
+        if candidate.failed or candidate.is_late:
             guard.failed()
         elif candidate.scores is not None and reference.scores is not None:
             both = reference.scores, candidate.scores

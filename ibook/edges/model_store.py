@@ -3,11 +3,13 @@
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Self
 
 from msgspec import Struct
 
 from ibook.edges.fraud_model import (
     GOLDEN_FILE,
+    GOLDEN_SECONDS,
     METADATA_FILE,
     MODEL_FILE,
     FraudModel,
@@ -18,6 +20,7 @@ from ibook.edges.fraud_model import (
 from ibook.errors import ModelUnavailable
 from ibook.features import FEATURE_NAMES_HASH
 from ibook.messages import Release
+from ibook.settings import Settings
 
 FILES = (MODEL_FILE, METADATA_FILE, GOLDEN_FILE)
 Looks = tuple[tuple[int, int] | None, ...]
@@ -35,9 +38,15 @@ class Stored(Struct, frozen=True, kw_only=True):
 class ModelStore:
     """The versions of one model."""
 
-    def __init__(self, models_dir: Path, model: str) -> None:
+    def __init__(self, models_dir: Path, model: str, golden_seconds: float = GOLDEN_SECONDS) -> None:
         self.models_dir = models_dir.resolve()
         self.model = model
+        self._golden_seconds = golden_seconds
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The store of the model that these settings name."""
+        return cls(settings.data_dir / "models", settings.model_name, settings.golden_seconds)
 
     def versions(self) -> list[Stored]:
         """What lies in the store, by name."""
@@ -51,7 +60,7 @@ class ModelStore:
         if not path.exists():
             raise ModelUnavailable(f"There is no model {version} in {path.parent.parent}.")
         metadata = read_json(path.with_name(METADATA_FILE), ModelMetadata)
-        load_model(path, metadata.sha256)
+        load_model(path, metadata.sha256, self._golden_seconds)
         return metadata
 
     def admit(self, given: Path) -> ModelMetadata:
@@ -62,7 +71,7 @@ class ModelStore:
         """
         source = given if given.is_dir() else given.parent
         metadata = read_json(source / METADATA_FILE, ModelMetadata)
-        load_model(source / MODEL_FILE if given.is_dir() else given, metadata.sha256)
+        load_model(source / MODEL_FILE if given.is_dir() else given, metadata.sha256, self._golden_seconds)
         if metadata.model != self.model:
             raise ModelUnavailable(f"{given} is a model {metadata.model}, here {self.model} is released.")
         folder = self.models_dir / self.model / _one_name(metadata.version)
@@ -74,7 +83,7 @@ class ModelStore:
 
     def load(self, release: Release) -> FraudModel:
         """Load what a release names, and prove it. Raises ModelUnavailable."""
-        model = load_model(self.artefact(release), release.sha256)
+        model = load_model(self.artefact(release), release.sha256, self._golden_seconds)
         if model.version != release.version:
             raise ModelUnavailable(f"Artefact {release.artefact} is version {model.version}, not {release.version}.")
         return model

@@ -15,16 +15,12 @@ from tests.traffic import missing, publish, purchases, verdicts
 from tests.workers import WorkerProcess, wait_until
 
 pytestmark = pytest.mark.timeout(120)
+BOUNDS = {"IBOOK_GUARD_PURCHASES": "100", "IBOOK_GUARD_MIN_PURCHASES": "50", "IBOOK_FEATURE_READ_SECONDS": "5"}
 
 
 def test_a_worker_takes_back_a_model_that_would_approve_nobody_and_answers_go_on(platform_settings: Settings) -> None:
-    fresh = Heartbeat(to_us(datetime.now(UTC)) + 3600 * 1_000_000, {}, 0)  # no feature workers run: the store is fresh
-    store = OnlineStore(platform_settings)
-    for partition in range(platform_settings.partitions):
-        store.write_heartbeat(partition, encode_heartbeat(fresh), 1)
-    store.close()
-    bounds = {"IBOOK_GUARD_PURCHASES": "100", "IBOOK_GUARD_MIN_PURCHASES": "50", "IBOOK_FEATURE_READ_SECONDS": "5"}
-    worker = WorkerProcess("purchases-to-verdicts", platform_settings, **bounds).start()
+    _make_fresh(platform_settings)
+    worker = WorkerProcess("purchases-to-verdicts", platform_settings, **BOUNDS).start()
     try:
         ibook(platform_settings, "release", str(write(platform_settings.data_dir / "good", TRAINED)))
         _answered(platform_settings, "before", {TRAINED.model.version})
@@ -38,6 +34,28 @@ def test_a_worker_takes_back_a_model_that_would_approve_nobody_and_answers_go_on
     spans = json.loads(ibook(platform_settings, "timeline", "--json").stdout)
     assert [(span["version"], span["by"]) for span in spans][2:] == [(TRAINED.model.version, "guard")]
     assert spans[2]["why"].startswith("its scores shifted by")
+
+
+def test_a_worker_that_was_started_after_the_release_takes_it_back_too(platform_settings: Settings) -> None:
+    _make_fresh(platform_settings)
+    for trained in (TRAINED, suspicious(TRAINED)):
+        ibook(platform_settings, "release", str(write(platform_settings.data_dir / "elsewhere", trained)))
+    worker = WorkerProcess("purchases-to-verdicts", platform_settings, **BOUNDS).start()
+    try:
+        _answered(platform_settings, "during", {TRAINED.model.version, "suspicious"})
+        wait_until(lambda: "ROLLBACK" in ibook(platform_settings, "timeline").stdout, 20, "the rollback")
+        _answered(platform_settings, "after", {TRAINED.model.version})
+    finally:
+        worker.kill()
+
+
+def _make_fresh(settings: Settings) -> None:
+    """Heartbeats as of feature workers, none of which run here."""
+    fresh = Heartbeat(to_us(datetime.now(UTC)) + 3600 * 1_000_000, {}, 0)
+    store = OnlineStore(settings)
+    for partition in range(settings.partitions):
+        store.write_heartbeat(partition, encode_heartbeat(fresh), 1)
+    store.close()
 
 
 def _answered(settings: Settings, run: str, versions: set[str]) -> None:

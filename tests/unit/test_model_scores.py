@@ -1,7 +1,8 @@
 """Each purchase is decided by one model, and no other can harm it."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from ibook.edges.champion import Champion
 from ibook.edges.fraud_model import FraudModel
 from ibook.edges.model_scores import ModelScorer
 from ibook.guards import MIN_BATCHES
-from ibook.messages import ModelReleases
+from ibook.messages import ModelReleases, ReleaseConfirmed, ReleaseTakenBack
 from ibook.releases import decides_for
 from ibook.settings import Settings
 from tests.tiny_models import OTHER, TEST, TRAINED, beside, released, write
@@ -48,6 +49,19 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, object]]:
     for what in instead.values():
         if isinstance(what, threading.Event):
             what.set()
+
+
+@pytest.fixture(params=["one by one", "at once"])
+def following(request: pytest.FixtureRequest, champion: Champion) -> Callable[..., ModelScorer]:
+    """A scorer in a process that has seen the releases come, and in one that was started after them."""
+
+    def follow(*releases: ModelReleases) -> ModelScorer:
+        if request.param == "at once":
+            champion.apply(releases)
+            return scorer(champion, [])
+        return scorer(champion, releases)
+
+    return follow
 
 
 def scorer(champion: Champion, releases: Sequence[ModelReleases], **settings: float) -> ModelScorer:
@@ -104,9 +118,9 @@ def test_a_slow_challenger_is_not_waited_for_and_then_left_alone(champion: Champ
 
 
 def test_a_champion_that_fails_leaves_the_batch_to_the_former_one(
-    champion: Champion, broken: dict[str, object]
+    following: Callable[..., ModelScorer], broken: dict[str, object]
 ) -> None:
-    scoring = scorer(champion, [released(TRAINED), released(OTHER)])
+    scoring = following(released(TRAINED), released(OTHER))
     broken[OTHER.model.version] = ZeroDivisionError("a bug")
     assert versions(scoring.score(ROWS, CARDS).deciding) == {TRAINED.model.version}
 
@@ -138,35 +152,54 @@ def watch(scoring: ModelScorer, batches: int) -> None:
 
 
 def test_a_new_champion_that_approves_nobody_gives_way_to_the_former_one(
-    champion: Champion, broken: dict[str, object]
+    champion: Champion, following: Callable[..., ModelScorer], broken: dict[str, object]
 ) -> None:
-    scoring = scorer(champion, [released(TRAINED), released(OTHER)])
+    scoring = following(released(TRAINED), released(OTHER))
     broken[OTHER.model.version] = np.full(64, 0.9)
     watch(scoring, 1)
     assert versions(scoring.score(ROWS, CARDS).deciding) == {TRAINED.model.version}
     (told,) = champion._untold
+    assert isinstance(told, ReleaseTakenBack)
     lost = few_approved(TRAINED.model.score(ROWS)) / 64
     assert told.why == f"approvals changed by -{lost:.1%}, at most 5.0% is allowed over 64 purchases"
 
 
-def test_a_new_champion_that_fails_gives_way_to_the_former_one(champion: Champion, broken: dict[str, object]) -> None:
-    scoring = scorer(champion, [released(TRAINED), released(OTHER)])
+def test_a_new_champion_that_fails_gives_way_to_the_former_one(
+    champion: Champion, following: Callable[..., ModelScorer], broken: dict[str, object]
+) -> None:
+    scoring = following(released(TRAINED), released(OTHER))
     broken[OTHER.model.version] = ZeroDivisionError("a bug")
     watch(scoring, MIN_BATCHES)
     assert deciding(champion) == TRAINED.model.version
     assert len(champion._untold) == 1
 
 
-def test_a_new_champion_that_does_well_has_proved_itself_after_the_window(
-    champion: Champion, broken: dict[str, object]
+@pytest.mark.parametrize(("seconds", "former_decides"), [(0.04, False), (0.06, True)])
+def test_a_new_champion_that_takes_too_long_decides_all_the_same_and_gives_way_to_the_former_one(
+    champion: Champion, seconds: float, *, former_decides: bool
 ) -> None:
-    scoring = scorer(champion, [released(TRAINED), released(OTHER)])
+    for release in (released(TRAINED), released(OTHER)):
+        champion.apply([release])
+    slow = ModelScorer(champion, Settings(beside_seconds=0.05), timer=count(step=seconds).__next__)
+    said = slow.score(ROWS, CARDS)
+    assert (versions(said.deciding), said.champion.is_late) == ({OTHER.model.version}, former_decides)
+    watch(slow, MIN_BATCHES)
+    assert (deciding(champion) == TRAINED.model.version) is former_decides
+
+
+def test_a_new_champion_that_does_well_has_proved_itself_after_the_window(
+    champion: Champion, following: Callable[..., ModelScorer], broken: dict[str, object]
+) -> None:
+    scoring = following(released(TRAINED), released(OTHER))
     broken[OTHER.model.version] = TRAINED.model.score(ROWS)
     watch(scoring, 9)
     before = champion.running.former
     watch(scoring, 1)
     assert (before is None, champion.running.former) == (False, None)
     assert deciding(champion) == OTHER.model.version
+    (told,) = champion._untold
+    assert isinstance(told, ReleaseConfirmed), "which ends the probation in every other process, too"
+    assert told.why == "its figures stayed within their bounds over 640 purchases"
 
 
 def test_a_canary_that_breaks_a_bound_is_taken_back_and_a_shadow_only_when_it_fails(

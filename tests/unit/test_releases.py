@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ibook.errors import ModelUnavailable
 from ibook.messages import ChallengerReleased, ModelReleased, ModelReleases, ReleaseTakenBack
-from ibook.releases import decides_for, is_on_probation, standing, taking_back, timeline
+from ibook.releases import GUARD, confirming, decides_for, is_on_probation, standing, taking_back, timeline
 
 BEGAN = datetime(2026, 3, 14, 9, tzinfo=UTC)
 
@@ -88,6 +88,30 @@ def test_only_what_never_decided_with_lasting_success_is_on_probation() -> None:
     assert is_on_probation([a, b], b)
     assert not is_on_probation([a, b, again], again)
     assert is_on_probation([a, back(a), again], again), "it was taken back when it decided last"
+
+
+def test_a_champion_is_on_probation_until_anybody_confirms_it_and_no_longer() -> None:
+    a, b, again = champion("a"), champion("b"), champion("b", "again")
+    confirmed = confirming(b, GUARD, "fine", BEGAN)
+    assert is_on_probation([a, b, again], again), "saying it twice proves nothing"
+    assert not is_on_probation([a, b, confirmed], b)
+    assert not is_on_probation([a, b, confirmed, again], again)
+    assert is_on_probation([a, b, confirmed, back(b), again], again), "it was found good, and then it wasn't"
+
+
+def test_what_a_person_rolled_back_to_is_not_on_probation_and_what_a_guard_went_back_to_still_is() -> None:
+    log = [champion("a"), champion("b"), champion("c")]
+    assert not is_on_probation([*log, back(log[2])], log[1])
+    assert is_on_probation([*log, back(log[2], GUARD)], log[1])
+
+
+@given(log=LOGS, place=st.integers(0, 11))
+def test_a_confirmation_changes_neither_what_counts_nor_the_timeline(log: list[ModelReleases], place: int) -> None:
+    confirmed = [confirming(each, GUARD, "fine", BEGAN) for each in log if isinstance(each, ModelReleased)]
+    if confirmed:
+        with_it = [*log, confirmed[place % len(confirmed)]]
+        assert standing(with_it) == standing(log)
+        assert timeline(at_minutes(with_it)) == timeline(at_minutes(log))
 
 
 # --------------------------------------------------------------------------------------------------------------- canary

@@ -23,7 +23,7 @@ from ibook.edges.fraud_model import (
 )
 from ibook.edges.model_store import ModelStore
 from ibook.errors import ModelUnavailable
-from ibook.releases import taking_back
+from ibook.releases import confirming, taking_back
 from tests.tiny_models import NOW, OTHER, TEST, TRAINED, beside, metadata, released
 from training.artefact import write_artefact
 
@@ -279,10 +279,42 @@ def test_a_new_champion_is_compared_with_the_one_before_it_until_it_is_confirmed
     assert former is not None
     assert former.model.version == TRAINED.model.version
     champion.apply([])
-    champion.confirm("another")
-    assert champion.running.former is former
-    champion.confirm(second.message_id)
-    assert champion.running.former is None
+    champion.confirm(released(OTHER), "another release")
+    assert champion.running.former == former
+    compared = []
+    for _ in range(2):
+        champion.confirm(second, "it did well")
+        compared.append(champion.running.former)
+        champion.apply([])
+        compared.append(champion.running.former)
+    assert compared == [None] * 4, "before and after the others know of it"
+    assert [each.release_id for each in champion._untold].count(second.message_id) == 1
+
+
+def test_a_process_that_starts_after_the_release_compares_until_another_one_has_confirmed(champion: Champion) -> None:
+    first, second = released(TRAINED), released(OTHER)
+    champion.apply([first, second])
+    former = champion.running.former
+    assert former is not None
+    assert (version_of(champion), former.model.version) == (OTHER.model.version, TRAINED.model.version)
+    champion.apply([confirming(second, "guard", "it did well", NOW)])
+    assert (version_of(champion), champion.running.former) == (OTHER.model.version, None)
+
+
+def test_it_compares_with_the_last_that_can_be_loaded(champion: Champion) -> None:
+    good, bad, new = released(TRAINED), released(TRAINED, version="gone", artefact="fraud/gone/x"), released(OTHER)
+    champion.apply([good, bad, new])
+    former = champion.running.former
+    assert former is not None
+    assert (version_of(champion), former.model.version) == (OTHER.model.version, TRAINED.model.version)
+
+
+def test_a_model_that_takes_too_long_for_its_golden_rows_is_refused(artefact: Path) -> None:
+    with pytest.raises(ModelUnavailable, match=r"takes .* s for its \d+ golden rows, at most 1e-09 s are allowed"):
+        load_model(artefact, TRAINED.sha256, golden_seconds=1e-9)
+    slow = Champion(artefact.parents[2], "fraud", golden_seconds=1e-9)
+    slow.apply([released(TRAINED)])
+    assert (slow.model, slow.refused) == (None, 1)
 
 
 def test_what_one_rolls_back_to_is_not_on_probation(champion: Champion) -> None:
