@@ -156,7 +156,7 @@ def _say(
     settings: "Settings", messages: "list[ModelReleases]", role: str, version: str, log: "Log | None" = None
 ) -> None:
     """Publish, wait for every process, and say what came of it."""
-    from cli.models_report import outcome
+    from cli.models_report import tell
     from ibook.edges.model_reports import Reports
     from ibook.edges.releasing import read_log, say_and_wait
 
@@ -164,12 +164,13 @@ def _say(
         before = read_log(settings) if log is None else log
         heard = list(say_and_wait(settings, reports, before, *messages))
         silent = reports.alive().keys() - {each.report.process for each in heard}
-    behind = [each.report for each in heard if getattr(each.report, role) != version]
-    for sentence in outcome(settings.model_name, role, version, heard, len(behind), len(silent)):
-        print(sentence)
-    for report in behind:
-        print(f"{report.process} goes on with {getattr(report, role) or 'none'}: {report.refused}", file=sys.stderr)
-    for process in silent:
-        print(f"{process} has not taken note of it.", file=sys.stderr)
-    if behind or silent:
+    what = f"{settings.model_name} {version} {'decides' if role == 'champion' else 'scores beside the champion'}"
+    if not version:
+        what = f"The challenger of {settings.model_name} is withdrawn"
+
+    def goes_on(report: "ModelReport") -> str | None:
+        runs = str(getattr(report, role))
+        return None if runs == version else f"{runs or 'none'}: {report.refused}"
+
+    if not tell(what, heard, silent, goes_on):
         raise typer.Exit(1)

@@ -1,7 +1,7 @@
 """What `ibook models` says: sentences and tables."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -17,17 +17,26 @@ if TYPE_CHECKING:
     from ibook.messages import ModelReport
 
 
-def outcome(model: str, role: str, version: str, heard: "Sequence[Heard]", behind: int, silent: int) -> Iterator[str]:
+def outcome(what: str, heard: "Sequence[Heard]", behind: int, silent: int) -> str:
     """What came of a release, and how long the last process took; `behind` refused it, `silent` have not heard it."""
-    name = f"{model} {version} {'decides' if role == 'champion' else 'scores beside the champion'}"
-    if not version:
-        name = f"The challenger of {model} is withdrawn"
     of = len(heard) + silent
     if not of:
-        yield f"{name}; no process runs now, the next one takes it at its start."
-        return
+        return f"{what}; no process runs now, the next one takes it at its start."
     took = f"; the last one took {heard[-1].seconds:.1f} s" if heard else ""
-    yield f"{name} in {len(heard) - behind} of {of} {'process' if of == 1 else 'processes'}{took}."
+    return f"{what} in {len(heard) - behind} of {of} {'process' if of == 1 else 'processes'}{took}."
+
+
+def tell(
+    what: str, heard: "Sequence[Heard]", silent: Collection[str], goes_on: "Callable[[ModelReport], str | None]"
+) -> bool:
+    """Print it, and which processes don't follow; `goes_on` says with what, None for one that follows. True: all do."""
+    behind = [(each.report.process, why) for each in heard if (why := goes_on(each.report)) is not None]
+    print(outcome(what, heard, len(behind), len(silent)))
+    for process, why in behind:
+        print(f"{process} goes on with {why}", file=sys.stderr)
+    for process in silent:
+        print(f"{process} has not taken note of it.", file=sys.stderr)
+    return not (behind or silent)
 
 
 def print_versions(versions: "Sequence[Stored]", running: "Mapping[str, ModelReport]") -> None:
@@ -53,9 +62,10 @@ def print_processes(running: "Mapping[str, ModelReport]") -> None:
     if not running:
         print("No process runs now.")
         return
-    table = Table("process", "champion", "challenger", "refused", box=None)
+    table = Table("process", "champion", "challenger", "policy", "refused", box=None)
     for name, report in sorted(running.items()):
-        table.add_row(name, report.champion, report.challenger or "none", report.refused)
+        refused = "; ".join(why for why in (report.refused, report.policy_refused) if why)
+        table.add_row(name, report.champion, report.challenger or "none", report.policy, refused)
     _print(table)
 
 

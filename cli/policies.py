@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ibook.costs import Costs
-    from ibook.messages import PolicyReleased
+    from ibook.messages import ModelReport, PolicyReleases
     from ibook.policy_fit import Outlook
     from ibook.rules import Rule, VerdictPolicy
+    from ibook.settings import Settings
 
 SHOWN_MINOR = (2_000.0, 5_000.0, 10_000.0, 30_000.0, 100_000.0)
 """Amounts whose thresholds are shown where costs decide."""
@@ -39,15 +40,23 @@ def check(file: File) -> None:
 
 
 @app.command()
-def release(file: File, why: Why = "released by hand", data_dir: DataDir = None) -> None:
-    """Let a policy decide from now on: every process takes it within a second, without a restart."""
-    from ibook.edges.policy_log import release as publish
+def release(
+    file: File,
+    why: Why = "released by hand",
+    guard: Annotated[bool, typer.Option(help="Take it back by itself when it changes too many approvals.")] = True,
+    data_dir: DataDir = None,
+) -> None:
+    """Let a policy decide: every process takes it without a restart; says how long the last one took.
+
+    Exit code 1 when a process refused it: the policy before it goes on there.
+    """
+    from ibook.edges.policy_log import read_releases
     from ibook.rules import load_policy
 
     _describe(load_policy(file))
+    settings = settings_of_running(data_dir)
     text = file.read_text(encoding="utf-8")
-    message = publish(settings_of_running(data_dir), text, str(file), released_by=person(), why=why)
-    print(f"policy {message.version} decides from now on")
+    _release(settings, read_releases(settings), text, str(file), why, guarded=guard)
 
 
 @app.command(name="list")
@@ -79,16 +88,44 @@ def show(version: Version = None, data_dir: DataDir = None) -> None:
 def rollback(version: Version = None, why: Why = "rolled back", data_dir: DataDir = None) -> None:
     """Let a policy decide again that decided before: it is released once more, so the timeline shows it.
 
-    A second rollback returns to where the first one came from; name a version to go further back.
+    A second rollback returns to where the first one came from; name a version to go further back. Exit code 1 when a
+    process did not follow.
     """
     from ibook.edges.policy_log import read_releases
-    from ibook.edges.policy_log import release as publish
     from ibook.policy_releases import text_to_go_back_to
 
     settings = settings_of_running(data_dir)
-    text = text_to_go_back_to(read_releases(settings), version)
-    message = publish(settings, text, "of that version", released_by=person(), why=why)
-    print(f"policy {message.version} decides from now on")
+    log = read_releases(settings)
+    _release(settings, log, text_to_go_back_to(log, version), "of that version", why, guarded=False)
+
+
+def _release(
+    settings: "Settings", log: "list[PolicyReleases]", text: str, origin: str, why: str, *, guarded: bool
+) -> None:
+    """Publish, wait for every process that follows policies, and say what came of it."""
+    from cli.models_report import tell
+    from ibook.edges.model_reports import Reports
+    from ibook.edges.policy_log import release as publish
+    from ibook.edges.releasing import hearing
+    from ibook.rules import parse_policy
+
+    version = parse_policy(text, origin).version
+
+    def speak() -> None:
+        publish(settings, text, origin, released_by=person(), why=why, guarded=guarded)
+
+    with Reports(settings) as reports:
+        heard = list(
+            hearing(reports, speak, lambda report: report.policies > len(log), lambda report: bool(report.policy))
+        )
+        follow = {process for process, report in reports.alive().items() if report.policy}
+    silent = follow - {each.report.process for each in heard}
+
+    def goes_on(report: "ModelReport") -> str | None:
+        return None if report.policy == version else f"policy {report.policy}: {report.policy_refused}"
+
+    if not tell(f"policy {version} decides", heard, silent, goes_on):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -174,16 +211,19 @@ def _without(rules: Iterable["Rule"], left_out: Iterable["Rule"]) -> list["Rule"
     return [rule for rule in rules if rule.id not in ids]
 
 
-def _table(releases: "list[PolicyReleased]") -> "Table":
+def _table(log: "list[PolicyReleases]") -> "Table":
     from rich.table import Table
 
+    from ibook.messages import PolicyReleased, PolicyTakenBack
     from ibook.policy_releases import deciding, is_usable
     from ibook.rules import load_policy
 
-    now = deciding(releases)
+    now = deciding(log)
+    gone = {each.release_id: f"{each.released_by}: {each.why}" for each in log if isinstance(each, PolicyTakenBack)}
     table = Table("version", "released", "by", "why", "", box=None)
     table.add_row(load_policy().version, "", "", "packaged", "decides" if now is None else "")
-    for each in releases:
+    for each in (each for each in log if isinstance(each, PolicyReleased)):
         state = "decides" if each is now else "" if is_usable(each) else "refused"
+        state = f"taken back by {gone[each.message_id]}" if each.message_id in gone else state
         table.add_row(each.version, f"{each.occurred_at:%Y-%m-%d %H:%M:%S}", each.released_by, each.why, state)
     return table

@@ -348,6 +348,12 @@ class ModelReport(Message, frozen=True, kw_only=True, tag="model_report.v1"):
     """How many messages of `model-releases` it has taken note of."""
     refused: str = ""
     """Why the newest release was not loaded, when it was not."""
+    policy: str = ""
+    """Version of the verdict policy that decides; empty where none is followed."""
+    policies: int = 0
+    """How many messages of `policy-releases` it has taken note of."""
+    policy_refused: str = ""
+    """Why the newest policy that was released and not taken back does not decide, when it does not."""
 
 
 # ---------------------------------------------------------------------------------------------------- policy-releases
@@ -363,6 +369,32 @@ class PolicyReleased(Message, frozen=True, kw_only=True, tag="policy_released.v1
     """Of the text, as UTF-8."""
     released_by: str = ""
     why: str = ""
+    guarded: bool = False
+    """Whether workers take it back by themselves when it approves many more than the policy before it, or fewer."""
+
+
+class PolicyTakenBack(Message, frozen=True, kw_only=True, tag="policy_taken_back.v1"):
+    """A policy counts no more: the one before it decides again. Said twice, it changes nothing more."""
+
+    policy: Id
+    release_id: Id
+    """The release's `message_id`."""
+    released_by: str = ""
+    """Who took it back; `guard` is a worker."""
+    why: str = ""
+
+
+class PolicyConfirmed(Message, frozen=True, kw_only=True, tag="policy_confirmed.v1"):
+    """A new policy has proved itself: no process compares it with the one before it any more."""
+
+    policy: Id
+    release_id: Id
+    """The release's `message_id`."""
+    released_by: str = ""
+    why: str = ""
+
+
+PolicyReleases = PolicyReleased | PolicyTakenBack | PolicyConfirmed
 
 
 # -------------------------------------------------------------------------------------------------------- dead-letters

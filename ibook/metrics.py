@@ -31,7 +31,8 @@ MODEL_ERRORS = Counter(
     ["role", "why"],
 )  # fmt: skip
 MODEL_GUARD = Gauge(
-    "ibook_model_guard_figure", "Guard figures of a new champion or a challenger against the champion before it.",
+    "ibook_model_guard_figure",
+    "Guard figures of a new champion or a challenger against the champion before it, or of a policy.",
     ["role", "figure"],
 )  # fmt: skip
 EXPLORED_MINOR = Counter(
@@ -41,6 +42,9 @@ EXPLORATION_CAP = Gauge(
     "ibook_fraud_exploration_cap_minor", "What the deciding policy lets chance approve on a day, minor units."
 )
 POLICY_RELEASES = Counter("ibook_policy_releases_total", "Policy releases read: taken or refused.", ["outcome"])
+POLICIES_TAKEN_BACK = Counter(
+    "ibook_policies_taken_back_total", "Policy releases that the guard of this process took back."
+)
 RULES_EXPIRED = Gauge("ibook_fraud_rules_expired", "Rules of the deciding policy that have expired and are off.")
 DEAD_LETTERS = Counter("ibook_dead_letters_total", "Messages nobody could read.", ["topic", "reason"])
 

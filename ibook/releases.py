@@ -8,7 +8,7 @@ champion.
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from itertools import dropwhile
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -59,12 +59,31 @@ def is_on_probation(log: Sequence[ModelReleases], release: Release) -> bool:
     That is a version that decided before another one did and was never taken back, or one above which a person took
     the releases back: a guard must not undo that.
     """
-    champions = standing(log).champions
     confirmed = {each.release_id for each in log if isinstance(each, ReleaseConfirmed)}
-    proved = {each.version for each in champions if each.message_id in confirmed}
-    earlier = champions[champions.index(release) + 1 :] if release in champions else ()
-    replaced = {each.version for each in dropwhile(lambda each: each.version == release.version, earlier)}
-    return release.guarded and release.version not in proved | replaced and not _is_chosen_again(log, release)
+    proved = has_proved_itself(release, standing(log).champions, confirmed)
+    return release.guarded and not proved and not _is_chosen_again(log, release)
+
+
+class Named(Protocol):
+    """A release of whatever kind."""
+
+    @property
+    def message_id(self) -> str:
+        """Names the release."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Names what was released."""
+        ...
+
+
+def has_proved_itself(release: Named, counting: Sequence[Named], confirmed: Collection[str]) -> bool:
+    """Whether its version was confirmed, or decided before another one did; `counting` are releases, newest first."""
+    proved = {each.version for each in counting if each.message_id in confirmed}
+    not_newer = dropwhile(lambda each: each.message_id != release.message_id, counting)
+    replaced = {each.version for each in dropwhile(lambda each: each.version == release.version, not_newer)}
+    return release.version in proved | replaced
 
 
 def _is_chosen_again(log: Sequence[ModelReleases], release: Release) -> bool:

@@ -126,6 +126,8 @@ class Settings(BaseSettings):
     """A model that expects so many times more frauds, or fewer, is taken back."""
     guard_approval_gap: float = Field(default=0.05, gt=0, lt=1)
     """A model that approves a share larger or smaller by more is taken back."""
+    guard_policy_gap: float = Field(default=0.2, ge=0, lt=1)
+    """A policy that approves a share larger or smaller by more than the one before it is taken back; 0: never."""
     unanswered_after_seconds: float = Field(default=10.0, ge=1)
     """A purchase that waits longer than this for its verdict is counted as unanswered, until it has one."""
     own_failures: int = Field(default=20, ge=2)

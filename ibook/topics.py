@@ -116,7 +116,7 @@ MODEL_REPORTS = Topic(
     retention_days=1, partitions="one",
 )  # fmt: skip
 POLICY_RELEASES = Topic(
-    name="policy-releases", message=m.PolicyReleased, key="policy", written_by="cli",
+    name="policy-releases", message=m.PolicyReleases, key="policy", written_by="cli, guards",
     read_by="verdicts, serving, cli", retention_days=-1, partitions="one",
 )  # fmt: skip
 DEAD_LETTERS = Topic(

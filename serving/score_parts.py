@@ -107,8 +107,8 @@ class ScoreParts:
 
         settings = self._settings
         reader = FeatureReader(OnlineStore(settings), settings.partitions, settings.feature_read_seconds, self._clock)
-        self._champion = champion = Champion.follow(settings, "serving")
         self._policies = policies = PolicyInForce.follow(settings)
+        self._champion = champion = Champion.follow(settings, "serving", policies.report)
         waited = 0.0
         while (
             waited < MODEL_WAIT_SECONDS and not self._stop.is_set() and not (champion.wait(0.5) and policies.wait(0.5))

@@ -325,8 +325,9 @@ def create(settings: Settings, clock: Clock | None = None) -> faust.App:
     clock = clock or SystemClock()
     app = create_app(NAME, settings, PROMPT)
     reader = FeatureReader(OnlineStore(settings), settings.partitions, settings.feature_read_seconds, clock)
-    champion = Champion.follow(settings, f"{NAME} {settings.worker_name}")
-    worker = Worker(app, settings, reader, champion, PolicyInForce.follow(settings), clock)
+    policies = PolicyInForce.follow(settings)
+    champion = Champion.follow(settings, f"{NAME} {settings.worker_name}", policies.report)
+    worker = Worker(app, settings, reader, champion, policies, clock)
     if settings.metrics_port:
         Unanswered.follow(settings)
 

@@ -1,7 +1,7 @@
 """The fraud models that run now: follows the releases, loads each beside the running one, and swaps."""
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -75,13 +75,16 @@ class Champion:
         """Why, in a sentence."""
 
     @classmethod
-    def follow(cls, settings: Settings, name: str = "process") -> Self:
-        """A champion that reads the releases in a thread of its own, and reports what runs under this name."""
+    def follow(cls, settings: Settings, name: str = "process", also: Callable[[], Mapping[str, object]] = dict) -> Self:
+        """A champion that reads the releases in a thread of its own, and reports what runs under this name.
+
+        `also` gives more fields of the report.
+        """
         champion = cls(settings.data_dir / "models", settings.model_name, settings.golden_seconds)
         reporter = Reporter(settings, process_name(name))
         champion._follower = Follower(
             settings, RELEASES_TOPIC.name, take=champion._take, poll_seconds=POLL_SECONDS,
-            then=lambda: champion._tell(settings, reporter),
+            then=lambda: champion._tell(settings, reporter, also()),
         )  # fmt: skip
         champion._follower.start()
         return champion
@@ -220,18 +223,15 @@ class Champion:
 
         self.apply(self._decoded(records))
 
-    def _tell(self, settings: Settings, reporter: Reporter) -> None:
+    def _tell(self, settings: Settings, reporter: Reporter, also: Mapping[str, object]) -> None:
         self._tell_what_was_said(settings)
-        self._report(reporter)
-
-    def _report(self, reporter: Reporter) -> None:
         champion, challenger = self._running.champion, self._running.challenger
         newest = next((each for each in reversed(self._log) if isinstance(each, Release)), None)
         unusable = self._unusable.get(newest.message_id) if newest else None
         reporter.tell(
             model=self._store.model, champion=champion.model.version if champion else "none",
             challenger=challenger.model.version if challenger else "", releases=len(self._log),
-            refused=unusable.why if unusable else "",
+            refused=unusable.why if unusable else "", **also,
         )  # fmt: skip
 
     def _tell_what_was_said(self, settings: Settings) -> None:

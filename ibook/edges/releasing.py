@@ -1,7 +1,7 @@
 """Releases from the outside: the log of a model, words added to it, and waiting until every process has heard them."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
@@ -91,14 +91,25 @@ def say_and_wait(settings: Settings, reports: Reports, log: Log, *messages: Mode
     `log` is what was said before; `reports` was opened before. A process that falls silent is taken for gone; one that
     has not heard within HEARD_SECONDS is missing. Raises BrokerUnavailable.
     """
+    wanted = len(log) + len(messages)
+    yield from hearing(reports, lambda: say(settings, *messages), lambda report: report.releases >= wanted)
+
+
+def hearing(
+    reports: Reports, speak: Callable[[], object], has_heard: Callable[[ModelReport], bool],
+    is_meant: Callable[[ModelReport], bool] = lambda _: True,
+) -> Iterator[Heard]:  # fmt: skip
+    """Every live process that is meant, as soon as it has heard what `speak` says; ends when all have.
+
+    One that has not within HEARD_SECONDS is missing. Raises whatever `speak` raises.
+    """
     reports.load()
-    began = time.monotonic()
-    say(settings, *messages)
-    wanted, seen = len(log) + len(messages), set[str]()
+    began, seen = time.monotonic(), set[str]()
+    speak()
     while True:
-        alive = reports.poll(0.05)
+        alive = {process: report for process, report in reports.poll(0.05).items() if is_meant(report)}
         for process, report in alive.items():
-            if process not in seen and report.releases >= wanted:
+            if process not in seen and has_heard(report):
                 seen.add(process)
                 yield Heard(report, time.monotonic() - began)
         if alive.keys() <= seen or time.monotonic() - began > HEARD_SECONDS:

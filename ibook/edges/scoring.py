@@ -1,6 +1,7 @@
 """Purchases and the states of their entities -> vectors, scores, decisions: one score for the whole batch."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
@@ -12,7 +13,8 @@ from ibook.clock import Clock, to_us
 from ibook.edges.champion import Champion, FraudModel
 from ibook.edges.feature_reader import Reading
 from ibook.edges.model_scores import ModelScorer, ModelScores
-from ibook.edges.policy_in_force import PolicyInForce
+from ibook.edges.policy_guard import PolicyGuard, approved
+from ibook.edges.policy_in_force import InForce, PolicyInForce
 from ibook.entities import EntityName, EntityUpdate
 from ibook.errors import InvalidMessage
 from ibook.exploration import Budget, Spent, exploration_draw, within_budget
@@ -73,11 +75,12 @@ class Scorer:
         self, settings: Settings, champion: Champion, policies: PolicyInForce, clock: Clock, *, is_asked: bool = False
     ) -> None:
         """`is_asked`: somebody asks what would be decided. Whoever may ask may choose the purchases, so they must not
-        speak for or against a model."""
+        speak for or against a model or a policy."""
         self._settings = settings
         self._is_asked = is_asked
         self._models = ModelScorer(champion, settings)
         self._policies = policies
+        self._policy_guard = PolicyGuard(policies, settings)
         self._clock = clock
 
     def decide(
@@ -118,7 +121,8 @@ class Scorer:
     def decided(self, vectors: Vectors, reading: Reading | None, spent: Mapping[int, Spent] | None) -> Batch:
         """The same, as far as nothing fails."""
         now = self._clock.now()
-        policy = self._policies.policy  # taken once, like the models: of each, one decides a batch
+        in_force = self._policies.in_force  # taken once, like the models: of each, one decides a batch
+        policy = in_force.policy
         staleness = reading.staleness_seconds(to_us(now)) if reading else None
         matrix = np.array(vectors.rows, dtype=np.float32).reshape(-1, len(FEATURE_NAMES))
         cards = [asked.purchase.card_id for asked in vectors.purchases]
@@ -128,7 +132,7 @@ class Scorer:
             posture=posture, staleness_seconds=staleness, decided_at=now, policy_version=policy.version
         )
         said = said if said and said.scores else None
-        decisions = self._decisions(vectors, matrix, about, policy, said)
+        decisions = self._decisions(vectors, matrix, about, in_force, said)
         decisions, spent = self._within_budget(decisions, vectors, about, policy, spent)
         return Batch(about, _scored(vectors, matrix, decisions, policy, said), vectors.rejected, spent)
 
@@ -165,7 +169,7 @@ class Scorer:
         return done
 
     def _decisions(
-        self, vectors: Vectors, matrix: NDArray[np.float32], about: Circumstances, policy: VerdictPolicy,
+        self, vectors: Vectors, matrix: NDArray[np.float32], about: Circumstances, in_force: InForce,
         said: ModelScores | None,
     ) -> list[Decision]:  # fmt: skip
         """A decision each, by the score that counts; `said` is None where none does."""
@@ -174,16 +178,19 @@ class Scorer:
         wanted = [asked.purchase for asked in vectors.purchases]
         draws = [exploration_draw(purchase, self._settings.seed) for purchase in wanted]
 
-        def decisions_by(scores: Sequence[float | None]) -> list[Decision]:
+        def decisions_by(scores: Sequence[float | None], policy: VerdictPolicy = in_force.policy) -> list[Decision]:
             return decide_all(scores, matrix, wanted, policy, about.posture, draws, about.decided_at)
 
-        decisions = decisions_by(said.scores if said else [None] * len(wanted))
+        by_scores = said.scores if said else [None] * len(wanted)
+        decisions = decisions_by(by_scores)
+        if not self._is_asked:
+            self._policy_guard.watch(in_force, decisions, partial(decisions_by, by_scores))
         if said and not self._is_asked and (said.running.former or said.running.challenger):
             counted = said.scores  # most often the champion's own: its decisions are not made twice
 
             def approvals(each: NDArray[np.float64]) -> int:
                 scores = each.tolist()
-                return _approved(decisions if scores == counted else decisions_by(scores))
+                return approved(decisions if scores == counted else decisions_by(scores))
 
             self._models.watch(said, approvals)
         return decisions
@@ -208,10 +215,6 @@ def _scored(
         for index, (asked, row, decision, because, states)
         in enumerate(zip(vectors.purchases, vectors.rows, decisions, why, vectors.positions, strict=True))
     ]  # fmt: skip
-
-
-def _approved(decisions: Sequence[Decision]) -> int:
-    return sum(decision.action == "approve" for decision in decisions)
 
 
 def _models(said: ModelScores | None, row: int) -> dict[str, Any]:

@@ -78,11 +78,11 @@ def test_a_released_policy_decides_without_a_restart_until_it_is_rolled_back(
     done = ibook(settings, "release", str(path), "--why", "a ring")
     assert (done.returncode, done.stderr) == (0, "")
     version = load_policy(path).version
-    assert f"policy {version} decides from now on" in done.stdout
-    wait_until(lambda: decided(settings) == ("decline", version, ["blocked_user"]), 20, "the released policy decides")
+    assert f"policy {version} decides in 1 of 1 process; the last one took" in done.stdout
+    assert decided(settings) == ("decline", version, ["blocked_user"]), "the command has waited for the worker"
     done = ibook(settings, "rollback")
-    assert f"policy {load_policy().version} decides from now on" in done.stdout
-    wait_until(lambda: decided(settings)[:2] == ("approve", load_policy().version), 20, "the packaged policy decides")
+    assert f"policy {load_policy().version} decides in 1 of 1 process; the last one took" in done.stdout
+    assert decided(settings)[:2] == ("approve", load_policy().version)
     assert worker.alive()
     listed = ibook(settings, "list").stdout.splitlines()
     assert [line.split()[0] for line in listed if "decides" in line] == [load_policy().version]
@@ -94,7 +94,9 @@ def test_a_bad_release_is_refused_and_counted_and_the_policy_before_it_goes_on(s
     good = released(STRICTER, "test", message_id="good", at=SystemClock().now())
     of_another_text = msgspec.structs.replace(good, message_id="bad-1", text=PACKAGED)
     text = STRICTER.replace("card_attempts_1m", "card_attempts_9m")  # as of a newer version of the code
-    of_other_features = msgspec.structs.replace(good, text=text, sha256=sha256(text.encode()).hexdigest())
+    of_other_features = msgspec.structs.replace(
+        good, message_id="bad-2", text=text, sha256=sha256(text.encode()).hexdigest()
+    )
     values = [encode(good), encode(of_another_text), encode(of_other_features), b"{", None]
     with PolicyInForce.follow(settings) as following:
         assert following.wait(30)

@@ -1,5 +1,6 @@
 """What a batch's verdicts and evidence say of the models that scored it, and in which posture it was decided."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from ibook.edges.fraud_model import FraudModel
 from ibook.edges.policy_in_force import PolicyInForce
 from ibook.edges.scoring import Asked, Batch, Scorer
 from ibook.heartbeat import Heartbeat
-from ibook.messages import FraudVerdict, ModelReleases, VerdictEvidence
+from ibook.messages import FraudVerdict, ModelReleases, PolicyTakenBack, VerdictEvidence
 from ibook.own_purchases import OwnPurchases
+from ibook.policy_releases import released as policy_released
 from ibook.releases import decides_for
+from ibook.rules import DEFAULT_POLICY_PATH, load_policy
 from ibook.settings import Settings
 from ibook.verdicts import evidence_of, verdict_of
 from tests.tiny_models import OTHER, TRAINED, beside, released, suspicious, write
@@ -115,6 +118,67 @@ def test_a_model_that_can_not_explain_itself_still_decides(champion: Champion, m
     explained = decided(champion, released(TRAINED))
     monkeypatch.setattr(FraudModel, "contributions", lambda *_: 1 / 0)
     assert [verdict for verdict, _ in decided(champion)] == [verdict for verdict, _ in explained]
+
+
+DECLINES_ALL = """
+[[rules]]
+id = "nobody"
+why = "Somebody mistook a greater for a smaller."
+action = "decline"
+severity = "critical"
+owner = "fraud desk"
+reason = "listed"
+when = "amount_minor >= 0"
+"""
+PACKAGED = DEFAULT_POLICY_PATH.read_text()
+
+
+def guarded_policy(text: str) -> PolicyInForce:
+    following = PolicyInForce()
+    following.apply([policy_released(text, "test", message_id="new", at=NOW)])
+    return following
+
+
+def decide_batches(champion: Champion, policies: PolicyInForce, gap: float, *, is_asked: bool = False) -> list[str]:
+    """Versions of the policies that decide some batches of 40 purchases."""
+    settings = Settings(guard_purchases=200, guard_min_purchases=80, guard_policy_gap=gap)
+    scorer = Scorer(settings, champion, policies, ManualClock(NOW), is_asked=is_asked)
+    asked = [
+        Asked.of(purchase(f"t-{i}", now=NOW, key=str(i), amount_minor=500 * i), ("ticket-purchases", 0, i))
+        for i in range(CARDS)
+    ]
+    return [scorer.decide(asked, _reading(0.1), OwnPurchases()).about.policy_version for _ in range(6)]
+
+
+@pytest.mark.parametrize("models", [[released(TRAINED)], []], ids=["with a model", "by rules alone"])
+def test_a_new_policy_that_approves_nobody_gives_way_to_the_one_before_it(
+    champion: Champion, models: list[ModelReleases]
+) -> None:
+    champion.apply(models)
+    policies = guarded_policy(PACKAGED + DECLINES_ALL)
+    bad, packaged = policies.policy.version, load_policy().version
+    assert decide_batches(champion, policies, 0.2) == [bad] * 2 + [packaged] * 4
+    (told,) = policies._untold
+    assert isinstance(told, PolicyTakenBack)
+    assert re.fullmatch(r"approvals changed by -\d+.\d%, at most 20.0% is allowed over 80 purchases", told.why)
+
+
+def test_a_policy_guard_may_be_off_and_listens_to_nobody_who_asks(champion: Champion) -> None:
+    champion.apply([released(TRAINED)])
+    for gap, is_asked in ((0.0, False), (0.2, True)):
+        policies = guarded_policy(PACKAGED + DECLINES_ALL)
+        assert decide_batches(champion, policies, gap, is_asked=is_asked) == [policies.policy.version] * 6
+
+
+def test_a_new_policy_that_changes_little_is_confirmed_after_the_window(champion: Champion) -> None:
+    champion.apply([released(TRAINED)])
+    policies = guarded_policy(PACKAGED.replace("[[rules]]", "# a comment\n[[rules]]", 1))
+    compared = policies.in_force.former
+    assert decide_batches(champion, policies, 0.2) == [policies.policy.version] * 6
+    assert policies.policy.version != load_policy().version
+    assert (compared is None, policies.in_force.former) == (False, None)
+    (told,) = policies._untold
+    assert told.why == "its approvals stayed within their bound over 200 purchases"
 
 
 def test_a_batch_of_which_nothing_is_left_is_in_the_posture_of_the_moment(champion: Champion) -> None:
