@@ -32,9 +32,8 @@ def released(
 
 def word_of_guard(kind: type[Word], release: PolicyReleased, why: str, now: datetime) -> Word:
     """The message by which a worker takes a release back or confirms it; its id is the same whoever says so."""
-    said = "taken-back" if kind is PolicyTakenBack else "confirmed"
     return kind(
-        message_id=f"{said}-{release.message_id}"[:128], occurred_at=now, policy=release.policy,
+        message_id=f"{kind.__struct_config__.tag}-{release.message_id}"[:128], occurred_at=now, policy=release.policy,
         release_id=release.message_id, released_by=GUARD, why=why,
     )  # fmt: skip
 

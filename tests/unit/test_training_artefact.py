@@ -227,10 +227,10 @@ def test_a_bad_release_is_not_read_again_while_its_artefact_stays_as_it_is(
 def test_an_error_nobody_foresaw_in_one_release_leaves_the_others_good(
     champion: Champion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def explode(path: Path, digest: str) -> FraudModel:
+    def explode(path: Path, digest: str, golden_seconds: float) -> FraudModel:
         if digest == OTHER.sha256:
             raise ZeroDivisionError("a bug")
-        return load_model(path, digest)
+        return load_model(path, digest, golden_seconds)
 
     monkeypatch.setattr("ibook.edges.model_store.load_model", explode)
     champion.apply([released(TRAINED), released(OTHER)])
