@@ -12,11 +12,13 @@ import pytest
 
 from ibook.clock import SystemClock
 from ibook.codec import decode, encode
+from ibook.edges.champion import Champion
 from ibook.edges.kafka import Outgoing, producer
 from ibook.edges.kafka import publish as publish_all
+from ibook.edges.model_reports import Reports
 from ibook.edges.policy_in_force import PolicyInForce
 from ibook.edges.policy_log import read_releases
-from ibook.messages import VerdictEvidence
+from ibook.messages import PolicyReleased, VerdictEvidence
 from ibook.policy_releases import released
 from ibook.rules import DEFAULT_POLICY_PATH, load_policy
 from ibook.settings import Settings
@@ -40,6 +42,13 @@ when = "user_id = 'user-blocked'"
 """
 )
 numbers = count()
+
+
+class OfAnOlderVersion(PolicyInForce):
+    """Policies in a process whose code knows fewer features."""
+
+    def _policy_of(self, release: PolicyReleased) -> str:
+        return f"{release.version} names a feature that is not known here"
 
 
 @pytest.fixture(scope="module")
@@ -120,3 +129,21 @@ def test_what_is_no_policy_is_never_released(settings: Settings, tmp_path: Path)
         assert f"verdict policy {path}, key rules[0].when: nothing is called card_atempts_1m; there is" in done.stderr
     assert ibook(settings, "rollback", "9+00000000").returncode == 2
     assert [each.message_id for each in read_releases(settings)] == before
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_process_that_refuses_a_policy_is_named_with_its_reason(settings: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "newer.toml"
+    path.write_text(STRICTER + "# of another version\n")
+    version = load_policy(path).version
+    with (
+        OfAnOlderVersion.follow(settings) as older,
+        Champion.follow(settings, "older", older.report),
+        Reports(settings) as reports,
+    ):
+        told = [f"older goes on with policy {load_policy().version}: {version} names a feature that is not known here"]
+        wait_until(lambda: any(name.startswith("older") for name in reports.poll(0.1)), 30, "it to report")
+        done = ibook(settings, "release", str(path))
+    assert done.returncode == 1
+    assert f"policy {version} decides in 1 of 2 processes" in done.stdout
+    assert [line.replace(line[line.index("(") : line.index(")") + 2], "") for line in done.stderr.splitlines()] == told
