@@ -287,6 +287,8 @@ class Slots:
     """Measure index, and the places it goes to."""
     others: list[tuple[Finish, tuple[int, ...], list[int]]]
     """How it is finished, from which measures, and the places it goes to."""
+    needed: tuple[int, ...]
+    """All these measures."""
 
     @classmethod
     def of(cls, slots: Iterable[Slot]) -> "Slots":
@@ -297,7 +299,8 @@ class Slots:
                 numbers.setdefault(slot.indexes[0], []).append(slot.place)
             else:
                 others.setdefault((slot.finish, slot.indexes), []).append(slot.place)
-        return cls(all_, list(numbers.items()), [(*how, places) for how, places in others.items()])
+        needed = {index for slot in all_ for index in slot.indexes}
+        return cls(all_, list(numbers.items()), [(*how, places) for how, places in others.items()], tuple(needed))
 
 
 class Pass:

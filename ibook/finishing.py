@@ -27,9 +27,9 @@ class Sums:
         self._cap = distinct_cap
         self._sets: dict[int, list[list[int]]] = {}
         self._kept: dict[int, list[list[int]]] = {}
-        """The sets there were when `keep` was called."""
+        """The sets of the kept sums that these were joined to."""
         self._unions: dict[int, Union] = {}
-        """Theirs, of those that were asked for; shared by all copies."""
+        """Theirs, of those that were asked for; shared by all that are joined to them."""
         self.numbers: dict[int, int] = {}
         """Measure index -> count, sum, extreme, or last time."""
         self.lasts: dict[int, Last] = {}
@@ -71,13 +71,29 @@ class Sums:
         other = Sums(self._extremes, self._cap)
         other.numbers, other.lasts = dict(self.numbers), dict(self.lasts)
         other._sets = {index: list(sets) for index, sets in self._sets.items()}
-        other._kept, other._unions = self._kept, self._unions
         return other
 
-    def keep(self) -> "Sums":
-        """These sums, to be copied and added to again and again: the union of what they hold now is made once."""
-        self._kept, self._sets, self._unions = self._sets, {}, {}
-        return self
+    def joined(self, young: "Sums", needed: Sequence[int]) -> "Sums":
+        """These sums and those of a few tiles more, of the measures that are needed.
+
+        These are kept, to be joined again and again, and must not change: the union of what they hold is made once.
+        """
+        both = Sums(self._extremes, self._cap)
+        both._kept, both._unions, both._sets = self._sets, self._unions, young._sets
+        for index in needed:
+            known, more = self.numbers.get(index), young.numbers.get(index)
+            if known is None or more is None:
+                if (value := more if known is None else known) is not None:
+                    both.numbers[index] = value
+            else:
+                both.numbers[index] = (
+                    combine(self._extremes[index], known, more) if index in self._extremes else known + more
+                )
+        if young.lasts:
+            both.lasts = {**self.lasts, **{i: max(last, self.lasts.get(i, last)) for i, last in young.lasts.items()}}
+        else:
+            both.lasts = self.lasts
+        return both
 
     def distinct(self, index: int) -> int:
         """How many distinct values a measure has seen.

@@ -14,7 +14,7 @@ from ibook.measures import SECOND
 from ibook.states import Tile, WindowState
 from ibook.windows import FoldResult
 
-WORTH_TILES = 4
+WORTH_TILES = 8
 """With fewer tiles a full computation is as fast."""
 AGAIN_SECONDS = 2
 MAX_YOUNG = 4
@@ -83,8 +83,12 @@ class RunningState:
         values = features.first_ages(state, as_of_us)
         for each, older_sums in zip(features.passes, older.sums, strict=True):
             as_of_s = second - each.delay_s
+            inside: list[Tile] | None = None
             for window, slots in each.slots.items():
-                sums = self._join(older_sums[window], young, as_of_s, window)
+                found = self._inside(young, as_of_s, window)
+                if found != inside:
+                    inside, added = found, self._added(found)
+                sums = older_sums[window].joined(added, slots.needed)
                 features.finish(slots, sums, state, as_of_us, values)
         return values
 
@@ -123,19 +127,19 @@ class RunningState:
             end = tile.start + hops[tile.level]
             while waiting and end <= second - delay_s - waiting[-1]:
                 older.not_before(end + delay_s + waiting[-1])
-                found[waiting.pop()] = sums.copy().keep()
+                found[waiting.pop()] = sums.copy()
             if not waiting:
                 break
             sums.add(tile)
             older.only_before(end + delay_s + waiting[-1])
-        return found | {window: sums.copy().keep() for window in waiting}
+        return found | {window: sums.copy() for window in waiting}
 
-    def _join(self, older: Sums, young: list[Tile], as_of_s: int, window_s: int) -> Sums:
+    def _inside(self, young: list[Tile], as_of_s: int, window_s: int) -> list[Tile]:
         hops = self._features.layout.hops_s
-        inside = [t for t in young if t.start <= as_of_s < t.start + hops[t.level] + window_s]
-        if not inside:
-            return older
-        sums = older.copy()
-        for tile in inside:
+        return [tile for tile in young if tile.start <= as_of_s < tile.start + hops[tile.level] + window_s]
+
+    def _added(self, tiles: list[Tile]) -> Sums:
+        sums = self._features.no_sums()
+        for tile in tiles:
             sums.add(tile)
         return sums

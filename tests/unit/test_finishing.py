@@ -31,15 +31,13 @@ def by_definition(parts: list[Tile]) -> int:
 def test_kept_sums_count_as_those_made_at_once(seed: int) -> None:
     rng = Random(seed)
     older, young = tiles(rng, rng.randrange(12)), tiles(rng, rng.randrange(4))
-    at_once, kept = Sums({}, CAP), Sums({}, CAP)
+    at_once, kept, more = Sums({}, CAP), Sums({}, CAP), Sums({}, CAP)
     for tile in older:
         kept.add(tile)
-    kept.keep()
+    for tile in young:
+        more.add(tile)
     for _ in range(2):  # the second time the union is there
-        joined = kept.copy()
-        for tile in young:
-            joined.add(tile)
-        assert joined.distinct(0) == by_definition(older + young)
+        assert kept.joined(more, [0]).distinct(0) == by_definition(older + young)
     assert kept.distinct(0) == by_definition(older)
     for tile in older + young:
         at_once.add(tile)
