@@ -17,4 +17,4 @@ def import_xgboost() -> None:
         import xgboost  # noqa: F401
     finally:
         if hidden:
-            del sys.modules["sklearn"]
+            sys.modules.pop("sklearn", None)
