@@ -153,10 +153,12 @@ class Worker:
         if not new:
             return
         await self._arrived()  # its verdicts belong to what the log is asked for below
-        await asyncio.to_thread(self._champion.wait, MODEL_WAIT_SECONDS)
-        await asyncio.to_thread(self._policies.wait, MODEL_WAIT_SECONDS)
         heartbeats = await self._heartbeats()
-        await asyncio.gather(*(self._learn_partition(event, heartbeats, known) for event in new.values()))
+        await asyncio.gather(  # a worker that was killed has no time to do one after the other
+            asyncio.to_thread(self._champion.wait, MODEL_WAIT_SECONDS),
+            asyncio.to_thread(self._policies.wait, MODEL_WAIT_SECONDS),
+            *(self._learn_partition(event, heartbeats, known) for event in new.values()),
+        )
 
     async def _learn_partition(self, event: Event, heartbeats: Sequence[Heartbeat | None], known: Knowledge) -> None:
         partition, first = event.message.partition, event.message.offset
