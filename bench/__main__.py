@@ -127,7 +127,7 @@ def bare_route(port: int, answer: Path) -> None:
 @app.command()
 def pricing(
     seeds: Annotated[int, typer.Option(min=2, help="Worlds; all policies meet the same visitors in each.")] = 20,
-    events: Annotated[int, typer.Option(min=1, help="Events of each world.")] = 1,
+    events: Annotated[int, typer.Option(min=1, help="Events of each world.")] = 6,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write one HTML page with plots, which needs no network.")] = None,
 ) -> None:

@@ -1,8 +1,9 @@
 """What prices that learn earn: the same visitors under every policy, over many worlds.
 
 Revenue is what visitors paid, at real scale: an event of 4,000 to 40,000 seats gets some thousand offers over 20 to 120
-days. Intervals are bootstraps over worlds, 95 %. Shares are of the gain that an oracle has over list price, who knows
-each day's demand and everybody who will come, and keeps the same floor and cap.
+days. Demand that stands still is measured at events eight times as large. Intervals are bootstraps over worlds, 95 %.
+Shares are of the gain that an oracle has over list price, who knows each day's demand and everybody who will come, and
+keeps the same floor and cap.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from bench.pricing_attack import ATTACKS, SHARES, Attack, moved
+from bench.pricing_attack import ATTACKS, BOUNDS, SHARES, moved
 from bench.pricing_crowd import MENU, Crowd, Floats, Scenario, crowds
+from bench.pricing_experience import Experiences
 from bench.pricing_play import Played, best_fixed, list_price, oracle, play, play_fixed
 from bench.pricing_sellers import ByRule, Learner, PlainThompson, epsilon_greedy, upper_confidence
 from ibook.pricing import PricingRules
@@ -19,7 +21,6 @@ from ibook.pricing import PricingRules
 MULTIPLIERS = PricingRules().multipliers
 FIXED = {"list price": list_price, "best fixed": best_fixed, "oracle": oracle}
 SELLERS: Mapping[str, Callable[[Crowd], Any]] = {
-    "ibook": Learner,
     "by rule": ByRule,
     "plain Thompson": lambda crowd: PlainThompson(crowd, MULTIPLIERS),
     "epsilon-greedy": lambda crowd: epsilon_greedy(crowd, MULTIPLIERS),
@@ -29,6 +30,10 @@ BOOTSTRAPS = 2000
 POINTS = 40
 """Of the regret curve, in equal shares of an event's offers."""
 ATTACKED_SEEDS = 5
+FEW_EVENTS = 2
+"""Of each world, where demand is shifted or flat."""
+LONG_SALE = 8.0
+"""Where demand stands still, events are so many times larger: after burn-in the same is asked for again and again."""
 
 Estimate = dict[str, float | None]
 """`mean`, `low` and `high`; None where there was nothing to be a share of."""
@@ -40,11 +45,13 @@ def measure(*, seeds: int, n_events: int) -> dict[str, Any]:
     """All figures, ready for JSON."""
     worlds = range(seeds)
     default, offers, horizon = _run("default", worlds, n_events, tuple(SELLERS))
-    others: dict[Scenario, Runs] = {
-        name: _run(name, worlds, n_events, ("ibook",))[0] for name in ("stationary", "shift", "flat")
-    }
+    others, long = dict[Scenario, Runs](), 0.0
+    for name in ("shift", "flat"):
+        others[name] = _run(name, worlds, min(n_events, FEW_EVENTS), ())[0]
+    others["stationary"], long, _ = _run("stationary", worlds, 1, (), seats=LONG_SALE)
     return {
         "worlds": seeds, "events": seeds * n_events, "offers_per_event": offers, "days_on_sale": horizon,
+        "offers_per_event_stationary": long,
         "uplift": uplift(default, "ibook"), "share_of_oracle_gain": share_of_gain(default, "ibook"),
         "oracle_uplift": uplift(default, "oracle"), "by_policy": {name: _policy(default, name) for name in default},
         "regret": {name: _regret(default, name) for name in default if name not in ("oracle", "list price")},
@@ -53,16 +60,22 @@ def measure(*, seeds: int, n_events: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _run(scenario: Scenario, worlds: Sequence[int], n_events: int, sellers: Sequence[str]) -> tuple[Runs, float, float]:
-    """Every policy on the same visitors; with the offers and the days on sale of an event on average."""
-    runs: Runs = {name: [[] for _ in worlds] for name in (*FIXED, *sellers)}
+def _run(scenario: Scenario, worlds: Sequence[int], n_events: int, sellers: Sequence[str], *,
+         seats: float = 1.0) -> tuple[Runs, float, float]:  # fmt: skip
+    """Every policy on the same visitors; with the offers and the days on sale of an event on average.
+
+    Ours knows nothing when a world's first event opens, and what earlier ones have taught when the others do.
+    """
+    runs: Runs = {name: [[] for _ in worlds] for name in (*FIXED, "ibook", *sellers)}
     n, days = [], []
     for number, seed in enumerate(worlds):
-        for crowd in crowds(seed, n_events, seats=1.0, scenario=scenario):
+        shop = Experiences()
+        for crowd in crowds(seed, n_events, seats=seats, scenario=scenario):
             n.append(crowd.n)
             days.append((crowd.event.starts_us - crowd.event.on_sale_us) / 86_400e6)
             for name, menu in FIXED.items():
                 runs[name][number].append(play_fixed(crowd, menu(crowd)))
+            runs["ibook"][number].append(play(crowd, Learner(crowd, shop)))
             for name in sellers:
                 runs[name][number].append(play(crowd, SELLERS[name](crowd)))
     return runs, float(np.mean(n)), float(np.mean(days))
@@ -149,14 +162,17 @@ def _regret(runs: Runs, name: str) -> list[float]:
 def under_attack(worlds: Sequence[int]) -> dict[str, dict[str, dict[str, float]]]:
     """Attack -> share of the offers -> how far it moved the mean price, in list prices; one event per world."""
     every = [crowd for seed in worlds for crowd in crowds(seed, 1, seats=1.0, scenario="stationary")]
-    learners = {"ibook": SELLERS["ibook"], "undefended": SELLERS["plain Thompson"]}
-
-    def mean_move(make: Callable[[Crowd], Any], attack: Attack, share: float) -> float:
-        return round(float(np.mean([moved(crowd, make, attack, share) for crowd in every])), 4)
-
+    plain = SELLERS["plain Thompson"]
+    moves = {
+        "ibook": [moved(crowd, Learner, defended=True) for crowd in every],
+        "undefended": [moved(crowd, Learner, defended=False) for crowd in every],
+        "plain Thompson": [moved(crowd, plain, defended=False) for crowd in every],
+    }
     return {
         attack: {
-            f"{share:.0%}": {name: mean_move(make, attack, share) for name, make in learners.items()}
+            f"{share:.0%}": {
+                name: round(float(np.mean([one[attack][share] for one in of])), 4) for name, of in moves.items()
+            } | {"bound": BOUNDS[share]}
             for share in SHARES
         }
         for attack in ATTACKS
@@ -169,7 +185,9 @@ def say(figures: Mapping[str, Any]) -> None:
 
     typer.echo(
         f"{figures['events']} events of {figures['worlds']} worlds, {figures['offers_per_event']:.0f} offers an event "
-        f"over {figures['days_on_sale']:.0f} days on average; prices from {MENU[0]} to {MENU[-1]} of list."
+        f"over {figures['days_on_sale']:.0f} days on average, "
+        f"{figures['offers_per_event_stationary']:.0f} offers where demand stands still; "
+        f"prices from {MENU[0]} to {MENU[-1]} of list."
     )
     for name, found in figures["by_policy"].items():
         gain, part = found["uplift"], found["share_of_oracle_gain"]
@@ -187,5 +205,6 @@ def say(figures: Mapping[str, Any]) -> None:
     for attack, shares in figures["under_attack"].items():
         for share, by in shares.items():
             typer.echo(
-                f"  {attack} {share}: price moved {by['ibook']:+.2%} of list, undefended {by['undefended']:+.2%}"
+                f"  {attack} {share}: price moved {by['ibook']:+.2%} of list (bound {by['bound']:.0%}), "
+                f"undefended {by['undefended']:+.2%}, plain Thompson {by['plain Thompson']:+.2%}"
             )

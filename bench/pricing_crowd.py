@@ -82,11 +82,12 @@ class Crowd:
 
 
 def crowds(seed: int, n_events: int, *, seats: float, scenario: Scenario) -> Iterator[Crowd]:
-    """The crowds of some events of a world."""
+    """The crowds of some events of a world, in the order their sales open."""
     world = World(seed, AS_OF, WorldSize(seats=seats))
     rng = np.random.default_rng([seed, 1])
-    for index in rng.choice(len(world.events), size=n_events, replace=False):
-        yield draw(world, world.events[int(index)], seed, scenario)
+    drawn = [world.events[int(index)] for index in rng.choice(len(world.events), size=n_events, replace=False)]
+    for event in sorted(drawn, key=lambda event: event.on_sale_us):
+        yield draw(world, event, seed, scenario)
 
 
 def draw(world: World, event: Event, seed: int, scenario: Scenario) -> Crowd:

@@ -62,8 +62,9 @@ def _scenarios(figures: Mapping[str, Any]) -> str:
 
 
 def _attacks(figures: Mapping[str, Any]) -> str:
-    return _cells("attack", "ours", "undefended") + "".join(
-        _cells(f"{attack}, {share} of the offers", f"{by['ibook']:+.2%}", f"{by['undefended']:+.2%}")
+    return _cells("attack", "ours", "stated bound", "undefended", "plain Thompson") + "".join(
+        _cells(f"{attack}, {share} of the offers", f"{by['ibook']:+.2%}", f"{by['bound']:.0%}",
+               f"{by['undefended']:+.2%}", f"{by['plain Thompson']:+.2%}")
         for attack, shares in figures["under_attack"].items() for share, by in shares.items()
     )  # fmt: skip
 

@@ -17,8 +17,10 @@ LAPSES_SECONDS = float(Settings.model_fields["quote_ttl_seconds"].default) + flo
     Settings.model_fields["quote_grace_seconds"].default
 )
 """… so long has passed since the end of its slot."""
-FEWEST_OFFERS, MORE_OFFERS = 12, 0.03
+FEWEST_OFFERS, MORE_OFFERS = 16, 0.06
 """A policy is asked anew after so many offers, or this share of those so far: the platform asks every five seconds."""
+LONGEST_SECONDS, MORE_AGE = 900.0, 0.25
+"""And after so long, or this share of the sale's age."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +74,20 @@ def play(crowd: Crowd, seller: Seller) -> Played:
     slots = (crowd.times // SLOT_SECONDS).astype(np.int64)
     waiting: list[tuple[float, int, Offer]] = []
     left, done = crowd.seats, 0
-    seller.review(crowd.event.on_sale_us / 1e6 - SLOT_SECONDS, left)
+    opened = crowd.event.on_sale_us / 1e6
+    reviewed = opened - SLOT_SECONDS
+    seller.review(reviewed, left)
     while done < crowd.n and left > 0:
         now = float(crowd.times[done])
         while waiting and waiting[0][0] <= now:
             seller.learn(heappop(waiting)[2])
-        seller.review(now, left)
-        chunk = slice(done, min(crowd.n, done + max(FEWEST_OFFERS, int(MORE_OFFERS * done))))
+        for at in _reviews(reviewed, now):
+            seller.review(at, left)
+        reviewed = now
+        until = now + max(LONGEST_SECONDS, MORE_AGE * (now - opened))
+        chunk = slice(
+            done, min(done + max(FEWEST_OFFERS, int(MORE_OFFERS * done)), int(np.searchsorted(crowd.times, until)))
+        )
         menu[chunk] = _shown(crowd, seller, slots, chunk)
         bought = np.where(crowd.buys(chunk, menu[chunk]), crowd.party[chunk], 0)
         served = _served(bought, left)
@@ -90,6 +99,11 @@ def play(crowd: Crowd, seller: Seller) -> Played:
         if served < len(bought):
             break
     return _outcome(crowd, menu, done)
+
+
+def _reviews(last: float, now: float) -> list[float]:
+    """When a policy is asked anew; over hours without an offer it is asked on, so that its prices may step."""
+    return [at for at in (now - 7200.0, now - 3600.0) if at > last] + [now]
 
 
 def _shown(crowd: Crowd, seller: Seller, slots: Ints, chunk: slice) -> Ints:

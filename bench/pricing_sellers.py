@@ -8,15 +8,15 @@ import numpy as np
 from river import bandit, proba, stats
 
 from bench.pricing_crowd import AT_LIST, MENU, Crowd
+from bench.pricing_experience import Experiences
 from bench.pricing_play import SLOT_SECONDS, Offer
-from ibook.bandit import RevenueThompson, next_policy, posterior, prior
+from ibook.bandit import RevenueThompson, next_decision, posterior, prior
 from ibook.messages import PricePolicy, PriceReward
 from ibook.pricing import PricingRules, choose_price, draw_arm, slot_draw
 from ibook.pricing_by_rule import rule_price
-from ibook.pricing_demand import DemandPrior
 from ibook.pricing_forecast import market_of
 from ibook.pricing_guards import with_floor
-from ibook.rewards import EventSums, fold
+from ibook.rewards import EventSums, fold, known
 
 SECRET = b"bench"
 EPSILON = 0.1
@@ -38,10 +38,10 @@ def rules_of(crowd: Crowd, **changes: float) -> PricingRules:
 class Learner:
     """Ours: rewards folded into sums, `next_policy` from posterior, programme and guards, `choose_price` per slot."""
 
-    def __init__(self, crowd: Crowd, prior_of: DemandPrior | None = None, **changes: float) -> None:
+    def __init__(self, crowd: Crowd, shop: Experiences | None = None, **changes: float) -> None:
         self._crowd = crowd
         self._rules = rules_of(crowd, **changes)
-        self._prior = prior_of or DemandPrior()
+        self._shop = shop or Experiences()
         self.sums = EventSums()
         self.policy: PricePolicy | None = None
         self._sequence = 0
@@ -50,10 +50,14 @@ class Learner:
         """As the learner does it when rewards have come in."""
         now, crowd = moment(at), self._crowd
         market = market_of(
-            crowd.listing, self.sums, seats_left=seats_left, rivals=_rivals(crowd, at), prior=self._prior, now=now
+            crowd.listing, self.sums, seats_left=seats_left, rivals=_rivals(crowd, at),
+            prior=self._shop.prior(at, crowd.listing), now=now, rules=self._rules,
+        )  # fmt: skip
+        decided = next_decision(
+            crowd.listing, known(self.sums, now, self._rules), self.policy, now=now, rules=self._rules, market=market
         )
-        self.policy = next_policy(crowd.listing, self.sums.prices, self.policy, now=now, rules=self._rules,
-                                  market=market)  # fmt: skip
+        self.policy = decided.policy
+        self._shop.note(at, crowd.listing, decided.curves)
 
     def shown(self, ticket: int, slot: int) -> int:
         """As serving does it."""

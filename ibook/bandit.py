@@ -14,12 +14,23 @@ from ibook.ids import frame, message_id
 from ibook.messages import ArmProbabilities, EventListed, PricePolicy, TicketType
 from ibook.pricing import PRIOR_OFFERS, PRIOR_SALE_SHARE, PricingRules, arm_prices, in_force, slot_of, slot_start
 from ibook.pricing_by_rule import with_rule_price
-from ibook.pricing_demand import DemandPrior, PriceSums, TileSums, beta_of, counts_of, decayed, fit, sample
-from ibook.pricing_guards import PROBABILITY_FLOOR, Anchor, allowed, guarded, hour_of, next_anchor
+from ibook.pricing_demand import CurveFit, DemandPrior, PriceSums, TileSums, beta_of, counts_of, decayed, fit, sample
+from ibook.pricing_guards import (
+    PROBABILITY_FLOOR,
+    Anchor,
+    allowed,
+    guarded,
+    hour_of,
+    is_opening,
+    next_anchor,
+    opening_anchor,
+)
 from ibook.pricing_programme import solve, to_probabilities
 
 THOMPSON_DRAWS = 4096
 PROGRAMME_DRAWS = 192
+WORTH_TRYING = 0.1
+"""A price that less of the posterior's own draws choose is not tried."""
 BOLDNESS = 0.5
 """Draws are drawn in to so much of their distance from the mean before the programme sees them: plain Thompson sampling
 explores more than a sale of a few thousand offers repays; Chapelle & Li (2011), An Empirical Evaluation of Thompson
@@ -89,6 +100,10 @@ class RevenueThompson(bandit.ThompsonSampling):  # type: ignore[misc]  # River's
         return np.bincount(winners, minlength=len(alphas)) / n_draws
 
 
+Wanted = Mapping[str, Mapping[int, float]]
+"""Ticket type -> price in minor units -> tickets."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Market:
     """What is known around an event when its prices are decided."""
@@ -102,6 +117,9 @@ class Market:
     """Ticket type -> what the cheapest competitor asks, in minor units."""
     prior: DemandPrior = field(default_factory=DemandPrior)
     """What events of its category and promoter were like."""
+
+    wanted: Wanted | None = None
+    """Tickets wanted until then at the prices of late, where that is known instead."""
 
     @property
     def seats_per_offer(self) -> float:
@@ -125,10 +143,11 @@ class Belief:
     """Shape ``(n_draws, n_prices)``."""
     offers: float
     """Decayed offers it rests on."""
+    curve: CurveFit
 
 
-def believe(ticket: TicketType, sums: PriceSums, *, anchor: Anchor, as_of: datetime, rules: PricingRules,
-            market: Market, seed: int) -> Belief:  # fmt: skip
+def believe(ticket: TicketType, sums: PriceSums, *, anchor: Anchor, step: float, as_of: datetime,
+            rules: PricingRules, market: Market, seed: int) -> Belief:  # fmt: skip
     """The posterior of a ticket type's prices."""
     prices = arm_prices(ticket, rules.multipliers)
     counts = counts_of(
@@ -137,8 +156,8 @@ def believe(ticket: TicketType, sums: PriceSums, *, anchor: Anchor, as_of: datet
     )  # fmt: skip
     curve = fit(counts, market.prior)
     draws = sample(counts, curve, len(prices), np.random.default_rng(seed), PROGRAMME_DRAWS)
-    within = allowed(prices, ticket, anchor, rules.max_step)
-    return Belief(ticket, prices, anchor, within, draws, float(counts.offers.sum()))
+    within = allowed(prices, ticket, anchor, step)
+    return Belief(ticket, prices, anchor, within, draws, float(counts.offers.sum()), curve)
 
 
 def decide(beliefs: Sequence[Belief], market: Market) -> list[ArmProbabilities]:
@@ -147,12 +166,25 @@ def decide(beliefs: Sequence[Belief], market: Market) -> list[ArmProbabilities]:
     The types share the event's seats; each has the share of offers it had so far.
     """
     offers = np.array([belief.offers + 1.0 for belief in beliefs])
+    weights = offers / offers.sum()
     shares = solve(
         [np.asarray(belief.prices, dtype=np.float64)[belief.within] for belief in beliefs],
-        [_bold_and_full(belief.draws[:, belief.within]) for belief in beliefs], offers / offers.sum(),
-        market.seats_per_offer,
+        [_bold_and_full(belief.draws[:, belief.within]) for belief in beliefs], weights,
+        _seats_per_offer(beliefs, market),
     )  # fmt: skip
     return [_published(belief, share, market) for belief, share in zip(beliefs, shares, strict=True)]
+
+
+def _seats_per_offer(beliefs: Sequence[Belief], market: Market) -> float | NDArray[np.float64]:
+    """As the market says; or, where it knows tickets wanted at some prices, per draw: by the offers those come from."""
+    if market.wanted is None or market.seats_left is None:
+        return market.seats_per_offer
+    offered = np.zeros(2 * PROGRAMME_DRAWS)
+    for belief in beliefs:
+        draws = _bold_and_full(belief.draws)
+        for price, tickets in market.wanted.get(belief.ticket.name, {}).items():
+            offered += tickets / draws[:, np.argmin(np.abs(np.array(belief.prices) - price))]
+    return np.asarray(market.seats_left / np.maximum(offered, 1e-9), dtype=np.float64)
 
 
 def _bold_and_full(draws: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -165,17 +197,20 @@ def _published(belief: Belief, solved: NDArray[np.float64], market: Market) -> A
     """`solved` is the programme's answer to each row of `_bold_and_full`."""
     shares = to_probabilities(solved[:PROGRAMME_DRAWS])
     worth_trying = belief.within.copy()
-    worth_trying[belief.within] = (shares > 0.0) | (to_probabilities(solved[PROGRAMME_DRAWS:]) >= PROBABILITY_FLOOR)
+    worth_trying[belief.within] = (shares >= PROBABILITY_FLOOR) | (
+        to_probabilities(solved[PROGRAMME_DRAWS:]) >= WORTH_TRYING
+    )
     spread = np.zeros(len(belief.prices))
     spread[belief.within] = shares
-    posteriors = [beta_of(draws) for draws in belief.draws.T]
+    alpha, beta = beta_of(belief.draws)
+    low, high = scipy.special.betaincinv(alpha, beta, np.array([0.025, 0.975])[:, None])
     return ArmProbabilities(
         ticket_type=belief.ticket.name,
         list_price_minor=belief.ticket.list_price_minor,
         prices_minor=belief.prices,
         probabilities=guarded(spread, worth_trying),
-        expected_sales=[round(mean(one), 6) for one in posteriors],
-        interval=[(round(low, 6), round(high, 6)) for low, high in map(interval95, posteriors)],
+        expected_sales=[round(float(one), 6) for one in alpha / (alpha + beta)],
+        interval=[(round(float(one), 6), round(float(other), 6)) for one, other in zip(low, high, strict=True)],
         anchor_minor=belief.anchor.price_minor,
         anchor_hour=belief.anchor.hour,
         why=explain(belief, shares, market),
@@ -189,6 +224,8 @@ def explain(belief: Belief, shares: NDArray[np.float64], market: Market) -> str:
     level = "about list price" if abs(change) < 0.01 else f"{abs(change):.0%} {'above' if change > 0 else 'below'} list"
     chance = float(belief.draws[:, belief.within].mean(axis=0) @ shares)
     wanted = market.offers_ahead * market.tickets_per_sale * chance
+    if market.wanted is not None:
+        wanted = sum(sum(tickets.values()) for tickets in market.wanted.values())
     seats = (
         ""
         if market.seats_left is None
@@ -197,8 +234,22 @@ def explain(belief: Belief, shares: NDArray[np.float64], market: Market) -> str:
     return f"On average {level}, learned from {belief.offers:.0f} recent offers{seats}."
 
 
+@dataclass(frozen=True)
+class Decision:
+    """A policy, and what was learned of the demand curves of those ticket types that had offers."""
+
+    policy: PricePolicy
+    curves: list[CurveFit]
+
+
 def next_policy(listing: EventListed, sums: Mapping[str, PriceSums], last: PricePolicy | None, *, now: datetime,
                 rules: PricingRules, market: Market = NO_MARKET) -> PricePolicy:  # fmt: skip
+    """The policy of `next_decision`."""
+    return next_decision(listing, sums, last, now=now, rules=rules, market=market).policy
+
+
+def next_decision(listing: EventListed, sums: Mapping[str, PriceSums], last: PricePolicy | None, *, now: datetime,
+                  rules: PricingRules, market: Market = NO_MARKET) -> Decision:  # fmt: skip
     """The policy from the next slot on; it carries on what `last`, the newest one published, says of this slot.
 
     `sums` are by ticket type. The same arguments give the same policy.
@@ -206,16 +257,18 @@ def next_policy(listing: EventListed, sums: Mapping[str, PriceSums], last: Price
     slot = slot_of(now, rules.slot_seconds)
     version = last.version + 1 if last else 1
     before = {one.ticket_type: one for one in last.upcoming} if last else {}
-    hour = hour_of(slot + 1, rules.slot_seconds)
+    start, hour = slot_start(slot + 1, rules.slot_seconds), hour_of(slot + 1, rules.slot_seconds)
+    opening = is_opening(listing, start)
     beliefs = [
         believe(
-            ticket, sums.get(ticket.name, {}), anchor=next_anchor(ticket, before.get(ticket.name), hour),
-            as_of=slot_start(slot + 1, rules.slot_seconds), rules=rules, market=market,
+            ticket, sums.get(ticket.name, {}), as_of=start, rules=rules, market=market,
+            anchor=opening_anchor(ticket, hour) if opening else next_anchor(ticket, before.get(ticket.name), hour),
+            step=rules.opening_step if opening else rules.max_step,
             seed=crc32(frame(listing.event_id, ticket.name, str(version), str(rules.seed))),
         )
         for ticket in listing.ticket_types
     ]  # fmt: skip
-    return PricePolicy(
+    policy = PricePolicy(
         message_id=message_id("policy", listing.event_id, str(version)),
         occurred_at=now,
         event_id=listing.event_id,
@@ -229,3 +282,4 @@ def next_policy(listing: EventListed, sums: Mapping[str, PriceSums], last: Price
             for each in decide(beliefs, market)
         ],
     )
+    return Decision(policy, [belief.curve for belief in beliefs if belief.offers > 0.0])

@@ -174,4 +174,4 @@ def _multiple(arm: str) -> float:
 
 
 def _within(ticket: TicketType, price: float) -> int:
-    return min(max(round(price), ticket.floor_minor), ticket.cap_minor)
+    return min(max(round(price), ticket.lowest_minor), ticket.highest_minor)

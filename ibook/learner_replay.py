@@ -68,7 +68,13 @@ def _next(
     situation: Situation, sums: EventSums, last: PricePolicy | None, now: datetime, rules: PricingRules
 ) -> PricePolicy:
     market = market_of(
-        situation.listing, sums, seats_left=situation.decision.seats_left, rivals={}, prior=DemandPrior(), now=now
+        situation.listing,
+        sums,
+        seats_left=situation.decision.seats_left,
+        rivals={},
+        prior=DemandPrior(),
+        now=now,
+        rules=rules,
     )
     return next_policy(situation.listing, sums.prices, last, now=now, rules=rules, market=market)
 

@@ -157,11 +157,27 @@ class TicketType(Struct, frozen=True, kw_only=True):
     list_price_minor: Annotated[int, Meta(ge=1, le=10**9)]
     floor_minor: Annotated[int, Meta(ge=1, le=10**9)]
     cap_minor: Annotated[int, Meta(ge=1, le=10**9)]
+    published_low_minor: Annotated[int, Meta(ge=1, le=10**9)] | None = None
+    """The lowest price the shop tells buyers to expect; None: the floor."""
+    published_high_minor: Annotated[int, Meta(ge=1, le=10**9)] | None = None
+    """The highest one; None: the cap."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError (a decoder's InvalidMessage) unless floor <= list price <= cap."""
+        """Raises ValueError (a decoder's InvalidMessage) unless floor <= low <= list price <= high <= cap."""
         if not self.floor_minor <= self.list_price_minor <= self.cap_minor:
             raise ValueError("list price outside floor and cap")
+        if not self.floor_minor <= self.lowest_minor <= self.list_price_minor <= self.highest_minor <= self.cap_minor:
+            raise ValueError("published range outside floor and cap, or without the list price")
+
+    @property
+    def lowest_minor(self) -> int:
+        """No price may be lower."""
+        return self.floor_minor if self.published_low_minor is None else self.published_low_minor
+
+    @property
+    def highest_minor(self) -> int:
+        """No price may be higher."""
+        return self.cap_minor if self.published_high_minor is None else self.published_high_minor
 
 
 class EventListed(Message, frozen=True, kw_only=True, tag="event_listed.v1"):
@@ -553,6 +569,33 @@ class ArmProbabilities(Struct, frozen=True, kw_only=True):
         lengths = {len(self.prices_minor), len(self.probabilities), len(self.expected_sales), len(self.interval)}
         if len(lengths) != 1 or abs(sum(self.probabilities) - 1.0) > 1e-9:
             raise ValueError("arms of unequal length, or probabilities that do not sum to 1")
+
+
+class CurveMoments(Struct, frozen=True, kw_only=True):
+    """What is believed of some demand curves, added up: see `ibook.pricing_priors`."""
+
+    curves: Annotated[int, Meta(ge=0)]
+    """How many."""
+    sums: tuple[float, float, float]
+    """Of the means of their three parameters."""
+    squares: tuple[float, float, float, float, float, float, float, float, float]
+    """Of the expected outer products of the parameters, row by row."""
+
+
+PriorScope = Literal["category", "promoter"]
+
+
+class PricePrior(Message, frozen=True, kw_only=True, tag="price_prior.v1"):
+    """What one partition's events of a category or promoter were like. Topic `price-priors`, compacted.
+
+    Key: scope, name and partition. Readers add up what the partitions say.
+    """
+
+    scope: PriorScope
+    name: Id
+    """A category, or a promoter's id."""
+    partition: Annotated[int, Meta(ge=0)]
+    moments: CurveMoments
 
 
 class PricePolicy(Message, frozen=True, kw_only=True, tag="price_policy.v1"):

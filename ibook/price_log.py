@@ -77,7 +77,8 @@ def _as_then(ticket: TicketType, decision: QuoteIssued) -> TicketType:
     """The ticket type with the list price it had; floor and cap are today's, which its prices kept as far as known."""
     then = decision.list_price_minor or ticket.list_price_minor
     floor, cap = min(ticket.floor_minor, then), max(ticket.cap_minor, then)
-    return replace(ticket, list_price_minor=then, floor_minor=floor, cap_minor=cap)
+    return replace(ticket, list_price_minor=then, floor_minor=floor, cap_minor=cap, published_low_minor=None,
+                   published_high_minor=None)  # fmt: skip
 
 
 def _newest(policy: PricePolicy | None, ticket: TicketType) -> ArmProbabilities | None:

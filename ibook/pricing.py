@@ -34,6 +34,10 @@ class PricingRules:
     half_life_seconds: float = 30 * 86_400.0
     max_step: float = 0.3
     """How far a price may lie from its hour's anchor, as a share of the list price; see `ibook.pricing_guards`."""
+    opening_step: float = 0.6
+    """The same until a sale is an hour old: then the anchor is the list price."""
+    lapse_seconds: float = 960.0
+    """After so long an offer that did not sell is known to be one: a slot, the life of its quote and the grace."""
     max_age_seconds: float = 3600.0
     seed: int = 0
 
@@ -43,7 +47,9 @@ class PricingRules:
         return cls(
             slot_seconds=settings.slot_seconds, multipliers=settings.price_multipliers,
             half_life_seconds=settings.price_half_life_seconds, max_step=settings.price_max_step,
-            max_age_seconds=settings.policy_max_age_seconds, seed=settings.seed,
+            opening_step=settings.price_opening_step, max_age_seconds=settings.policy_max_age_seconds,
+            lapse_seconds=settings.slot_seconds + settings.quote_ttl_seconds + settings.quote_grace_seconds,
+            seed=settings.seed,
         )  # fmt: skip
 
 
@@ -98,7 +104,7 @@ def arm_prices(ticket: TicketType, multipliers: Sequence[float]) -> list[int]:
     [850, 1000, 1100]
     """
     prices = (round(ticket.list_price_minor * multiplier) for multiplier in multipliers)
-    return sorted({min(max(price, ticket.floor_minor), ticket.cap_minor) for price in prices})
+    return sorted({min(max(price, ticket.lowest_minor), ticket.highest_minor) for price in prices})
 
 
 # ---------------------------------------------------------------------------------------------------------- policies
@@ -167,4 +173,4 @@ def list_price(ticket: TicketType) -> PriceChoice:
 
 def _fits(arms: ArmProbabilities, ticket: TicketType) -> bool:
     same_list_price = arms.list_price_minor == ticket.list_price_minor
-    return same_list_price and all(ticket.floor_minor <= one <= ticket.cap_minor for one in arms.prices_minor)
+    return same_list_price and all(ticket.lowest_minor <= one <= ticket.highest_minor for one in arms.prices_minor)

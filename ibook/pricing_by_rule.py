@@ -29,7 +29,7 @@ def rule_price(listing: EventListed, ticket: TicketType, *, seats_left: int | No
     if seats_left is None or not listing.capacity:
         return ticket.list_price_minor
     multiplier = rule_multiplier(1.0 - seats_left / listing.capacity, elapsed_share(listing, now))
-    return min(max(round(ticket.list_price_minor * multiplier), ticket.floor_minor), ticket.cap_minor)
+    return min(max(round(ticket.list_price_minor * multiplier), ticket.lowest_minor), ticket.highest_minor)
 
 
 def elapsed_share(listing: EventListed, now: datetime) -> float:

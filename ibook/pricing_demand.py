@@ -1,4 +1,4 @@
-"""What offers teach about demand: a curve for all prices of a ticket type, and River's Beta posterior of each price.
+"""What offers teach about demand: a curve for all prices of a ticket type, and a Beta posterior of each price.
 
 Hierarchical: an event's logit curve comes from what its category's and promoter's events were like (`DemandPrior`), and
 P(sale | offer) of each price comes from a Beta around the curve that is worth `LOYALTY` offers. So prices that were
@@ -12,15 +12,15 @@ from datetime import datetime
 import numpy as np
 import scipy.special
 from numpy.typing import NDArray
-from river import proba
 
 Floats = NDArray[np.float64]
+Three = tuple[float, float, float]
 TileSums = Mapping[int, tuple[int, int]]
 """Tile start in seconds since the epoch -> offers, sales."""
 PriceSums = Mapping[int, TileSums]
 """Price in minor units -> its tiles."""
 
-LOYALTY = 400.0
+LOYALTY = 4000.0
 """Offers that the curve is worth beside a price's own."""
 STEEPEST, FLATTEST = -12.0, -0.02
 """Slopes outside are clipped: dearer tickets never sell better, and no curve is a cliff."""
@@ -33,13 +33,13 @@ NEWTON_STEPS = 12
 class DemandPrior:
     """A Gaussian over curves: log-odds of a sale at list price, slope per 100 % of it, slope per 100 % above a rival's.
 
-    By default that of no experience at all: about one offer in ten sells, unit elasticity (which studies of sports
-    tickets cannot reject: Hakes et al.), and wide.
+    By default that of no experience at all: about one offer in ten sells, or far more, or far fewer. The elasticity of
+    a logit choice at list price is slope * (1 - P); it is near that of studies of sport and culture, -1.2 and 0.5
+    around it, whatever P is, so slope and log-odds are correlated.
     """
 
-    mean: tuple[float, float, float] = (-2.2, -1.8, -0.5)
-    spread: tuple[float, float, float] = (2.0, 1.0, 0.5)
-    """Standard deviations."""
+    mean: Three = (-2.2, -1.35, -0.5)
+    covariance: tuple[Three, Three, Three] = ((4.0, -2.3, 0.0), (-2.3, 2.2, 0.0), (0.0, 0.0, 0.25))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +99,7 @@ def fit(counts: Counts, prior: DemandPrior) -> CurveFit:
     """
     weights = 1.0 / (1.0 + np.maximum(counts.offers - 1.0, 0.0) / (LOYALTY + 1.0))
     offers, sales = counts.offers * weights, counts.sales * weights
-    mean, precision = np.array(prior.mean), np.diag(np.array(prior.spread) ** -2.0)
+    mean, precision = np.array(prior.mean), np.linalg.inv(np.array(prior.covariance))
     theta = mean.copy()
     information = precision
     for _ in range(NEWTON_STEPS):
@@ -130,13 +130,14 @@ def sample(counts: Counts, curve: CurveFit, n_prices: int, rng: np.random.Genera
     return rng.beta(LOYALTY * on_curve + sold, LOYALTY * (1.0 - on_curve) + offered - sold)
 
 
-def beta_of(draws: Floats) -> proba.Beta:
-    """River's Beta with the mean and variance of draws, shape ``(n_draws,)``: the marginal posterior of one price.
+def beta_of(draws: Floats) -> tuple[Floats, Floats]:
+    """Parameters of River's Betas with the means and variances of draws, shape ``(n_draws, n_prices)``: the marginal
+    posterior of each price.
 
-    >>> drawn = beta_of(np.random.default_rng(1).beta(20.0, 60.0, size=20_000))
-    >>> round(drawn.alpha), round(drawn.beta)
+    >>> alpha, beta = beta_of(np.random.default_rng(1).beta(20.0, 60.0, size=(20_000, 1)))
+    >>> round(alpha[0]), round(beta[0])
     (20, 60)
     """
-    average, variance = float(np.mean(draws)), float(np.var(draws))
-    strength = max(average * (1.0 - average) / max(variance, 1e-12) - 1.0, 1e-3)
-    return proba.Beta(average * strength, (1.0 - average) * strength)
+    average, variance = draws.mean(axis=0), draws.var(axis=0)
+    strength = np.maximum(average * (1.0 - average) / np.maximum(variance, 1e-12) - 1.0, 1e-3)
+    return average * strength, (1.0 - average) * strength

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ibook.messages import ArmProbabilities, TicketType
+from ibook.messages import ArmProbabilities, EventListed, TicketType
 
 PROBABILITY_FLOOR = 0.02
 """Every allowed arm keeps being tried, so that its propensity never makes a weight explode."""
@@ -35,6 +36,16 @@ def next_anchor(ticket: TicketType, last: ArmProbabilities | None, hour: int) ->
     if last.anchor_hour >= hour:
         return Anchor(last.anchor_minor, last.anchor_hour)
     return Anchor(round(expected_price(last)), hour)
+
+
+def opening_anchor(ticket: TicketType, hour: int) -> Anchor:
+    """The list price, and none of this hour's: what the sale's first hour ends with is the next one's anchor."""
+    return Anchor(ticket.list_price_minor, hour - 1)
+
+
+def is_opening(listing: EventListed, start: datetime) -> bool:
+    """Whether a slot that begins at `start` is before or in the first hour of the sale: few have seen a price yet."""
+    return start < listing.on_sale_at + timedelta(seconds=HOUR_SECONDS)
 
 
 def expected_price(arms: ArmProbabilities) -> float:

@@ -21,11 +21,12 @@ BISECTIONS = 32
 
 
 def solve(prices: Sequence[Floats], chances: Sequence[Floats], weights: Floats,
-          seats_per_offer: float) -> list[Floats]:  # fmt: skip
+          seats_per_offer: float | Floats) -> list[Floats]:  # fmt: skip
     """Shares of the prices of each ticket type, per draw: arrays of shape ``(n_draws, n_prices)``, rows sum to <= 1.
 
-    `prices` are ``(n_prices,)`` per type, `chances` ``(n_draws, n_prices)``, `weights` ``(n_types,)``. What a row
-    leaves is offers that should better not be made at these prices.
+    `prices` are ``(n_prices,)`` per type, `chances` ``(n_draws, n_prices)``, `weights` ``(n_types,)``;
+    `seats_per_offer` is one number, or one per draw. What a row leaves is offers that should better not be made at
+    these prices.
     """
     free = _best(prices, chances, np.zeros(len(chances[0])))
     sold_free = _sold(chances, weights, free)
@@ -39,7 +40,7 @@ def solve(prices: Sequence[Floats], chances: Sequence[Floats], weights: Floats,
     return _mix(prices, chances, weights, seats_per_offer, low=low, high=high, free=free)
 
 
-def _mix(prices: Sequence[Floats], chances: Sequence[Floats], weights: Floats, seats_per_offer: float, *,
+def _mix(prices: Sequence[Floats], chances: Sequence[Floats], weights: Floats, seats_per_offer: float | Floats, *,
          low: Floats, high: Floats, free: list[Floats]) -> list[Floats]:  # fmt: skip
     """As much of the cheaper solution (a seat is worth a little less) as there are seats for."""
     cheaper, dearer = _best(prices, chances, low), _best(prices, chances, high)

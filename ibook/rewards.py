@@ -4,7 +4,8 @@ What an offer counts for is a function of what the journal says of it, so late a
 themselves: a reward is the difference between what counts now and what was counted before.
 """
 
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Literal
 
 from msgspec import Struct, field
@@ -13,6 +14,8 @@ from ibook.clock import to_us
 from ibook.identity_caps import CapRules, IdentityCaps
 from ibook.ids import message_id
 from ibook.messages import ClockTicked, PriceReward, QuoteIssued, QuoteJournal, QuoteSold, QuoteTakenBack
+from ibook.pricing import PricingRules
+from ibook.pricing_young import Cells, add_young, drop_aged, without_young
 from ibook.settings import Settings
 
 MAX_UNDONE = 16
@@ -187,6 +190,8 @@ class EventSums(Struct, kw_only=True):
     """Start of each of the newest PACE_BUCKETS stretches of PACE_SECONDS, in seconds since the epoch -> offers."""
     latest: int = 0
     """Start of the newest such stretch ever: what is half a day older is left out."""
+    young: dict[str, Cells] = field(default_factory=dict)
+    """Of `prices`, the offers of the last hour; see `ibook.pricing_young`."""
     began: int = 0
     """When the first offer was made, in seconds since the epoch."""
     sales: int = 0
@@ -205,8 +210,27 @@ def fold(sums: EventSums, reward: PriceReward, half_life_seconds: float) -> bool
         _drop_before(sums, _horizon(sums, half_life_seconds))
     if tile >= _horizon(sums, half_life_seconds):
         _add(sums, reward.ticket_type, reward.price_minor, tile, reward.offers, reward.sales)
+        _fold_young(sums, reward, tile)
     _fold_pace(sums, reward)
     return True
+
+
+def known(sums: EventSums, now: datetime, rules: PricingRules) -> Mapping[str, Cells]:
+    """The sums of all offers of which it is known by now whether they sold, by ticket type."""
+    return without_young(
+        sums.prices, sums.young, before=now.timestamp() - rules.lapse_seconds,
+        tile_seconds=tile_seconds(rules.half_life_seconds),
+    )  # fmt: skip
+
+
+def _fold_young(sums: EventSums, reward: PriceReward, tile: int) -> None:
+    offered = int(to_us(reward.offered_at) // 1_000_000)
+    if offered // PACE_SECONDS * PACE_SECONDS > sums.latest:
+        drop_aged(sums.young, offered)
+    add_young(
+        sums.young, reward.ticket_type, reward.price_minor, offered=offered, tile=tile,
+        deltas=(reward.offers, reward.sales), newest=max(sums.latest, offered),
+    )  # fmt: skip
 
 
 def _fold_pace(sums: EventSums, reward: PriceReward) -> None:
@@ -226,8 +250,13 @@ def _fold_pace(sums: EventSums, reward: PriceReward) -> None:
         del sums.pace[start]
 
 
+def tile_seconds(half_life_seconds: float) -> int:
+    """Width of a tile."""
+    return max(1, int(half_life_seconds / TILES_PER_HALF_LIFE))
+
+
 def _tile_start(reward: PriceReward, half_life_seconds: float) -> int:
-    width = max(1, int(half_life_seconds / TILES_PER_HALF_LIFE))
+    width = tile_seconds(half_life_seconds)
     return int(to_us(reward.offered_at) // 1_000_000 // width * width)
 
 

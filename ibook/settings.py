@@ -73,6 +73,8 @@ class Settings(BaseSettings):
     """The arms, as multiples of the list price, as a JSON list: the range that a shop publishes."""
     price_max_step: float = Field(default=0.3, gt=0, le=10)
     """How far prices may lie from those of the hour before, on average, as a share of the list price."""
+    price_opening_step: float = Field(default=0.6, gt=0, le=10)
+    """How far prices may lie from the list price until a sale is an hour old, as a share of it."""
     price_half_life_seconds: float = Field(default=30 * 86_400.0, gt=0)
     """Age in event time at which an offer counts half."""
     price_list_share: float = Field(default=0.1, ge=0, le=1)

@@ -99,6 +99,10 @@ PRICE_POLICIES = Topic(
     name="price-policies", message=m.PricePolicy, key="event_id", written_by="policies",
     read_by="serving, policies, cli", compacted=True, keeps_hours=6,
 )  # fmt: skip
+PRICE_PRIORS = Topic(
+    name="price-priors", message=m.PricePrior, key="scope, name and partition", written_by="policies",
+    read_by="policies", compacted=True, partitions="one",
+)  # fmt: skip
 PRICE_CONTROLS = Topic(
     name="price-controls", message=m.PriceControlled, key="event_id, empty for all", written_by="cli",
     read_by="serving, cli", compacted=True, partitions="one",
@@ -127,7 +131,7 @@ DEAD_LETTERS = Topic(
 TOPICS = (
     TICKET_ACTIVITY, TICKET_PURCHASES, PAYMENT_OUTCOMES, FRAUD_LABELS, EVENT_LISTINGS, EVENT_INVENTORY,
     COMPETITOR_PRICES, ENTITY_UPDATES, FRAUD_EVIDENCE, FRAUD_VERDICTS, QUOTE_JOURNAL, PRICE_REWARDS, PRICE_POLICIES,
-    PRICE_CONTROLS, PRICE_EXPERIMENTS, MODEL_RELEASES, MODEL_REPORTS, POLICY_RELEASES, DEAD_LETTERS,
+    PRICE_PRIORS, PRICE_CONTROLS, PRICE_EXPERIMENTS, MODEL_RELEASES, MODEL_REPORTS, POLICY_RELEASES, DEAD_LETTERS,
 )  # fmt: skip
 BY_NAME = {topic.name: topic for topic in TOPICS}
 

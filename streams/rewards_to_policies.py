@@ -13,24 +13,24 @@ from faust.types import TP, AppT
 from msgspec.structs import replace
 
 from ibook import metrics
-from ibook.bandit import next_policy
+from ibook.bandit import next_decision
 from ibook.clock import Clock, SystemClock
 from ibook.codec import decode, encode, pack_state, unpack_state
 from ibook.edges.experiment_watch import LOOK_SECONDS, ExperimentWatch
-from ibook.edges.price_snapshots import SnapshotReader, Snapshots
+from ibook.edges.price_snapshots import READ_BY_LEARNERS, SnapshotReader, Snapshots
 from ibook.errors import InvalidMessage
 from ibook.messages import EventListed, PriceReward
 from ibook.partitioning import partition_of
 from ibook.pricing import PricingRules, slot_of, slot_start
-from ibook.pricing_demand import DemandPrior
 from ibook.pricing_forecast import market_of
-from ibook.rewards import EventSums, fold
+from ibook.rewards import EventSums, fold, known
 from ibook.settings import Settings
 from ibook.topics import BY_NAME, COMPETITOR_PRICES, EVENT_LISTINGS, PRICE_POLICIES, PRICE_REWARDS
 from streams.app import Event, Stream, assigned_partitions, create_app, generation, raw_topic
 from streams.batches import acknowledge, each_batch
 from streams.dead_letters import publish_dead_letters
 from streams.leaving import every
+from streams.lessons import Lessons
 from streams.publish import Record, publish
 from streams.state_table import StateTable
 
@@ -53,17 +53,22 @@ class Learner:
         self._partitions = settings.partitions
         self._rules = PricingRules.of(settings)
         self._snapshots = snapshots
+        self._lessons = Lessons(app, snapshots)
         self._clock = clock
         self._lock = asyncio.Lock()
         self._held: set[int] = set()
         self._up_to_date: dict[str, str] = {}
         """Event -> the listing its newest policy was made for; events with new rewards are left out."""
+        self._decided: set[str] = set()
+        """Events that got a policy since partitions moved last."""
 
     async def take_over(self, partitions: set[int]) -> None:
         """The table of these partitions is restored."""
         async with self._lock:
             self._up_to_date.clear()
+            self._decided.clear()
             self._held = partitions
+            self._lessons.start_anew()
 
     @property
     def watches(self) -> bool:
@@ -116,6 +121,16 @@ class Learner:
                 async with self._lock:
                     if self._is_due(partition, listing):
                         await self._publish_policy(partition, listing)
+        async with self._lock:
+            await self._lessons.publish(self._held & self._complete(), self._clock.now())
+
+    def _complete(self) -> set[int]:
+        """Partitions whose events were all decided since they are held here."""
+        missing = {
+            partition_of(event_id, self._partitions)
+            for event_id in self._snapshots.listings if event_id not in self._decided
+        }  # fmt: skip
+        return set(range(self._partitions)) - missing
 
     def _is_due(self, partition: int, listing: EventListed) -> bool:
         if partition not in self._held:
@@ -135,18 +150,20 @@ class Learner:
 
     async def _publish_policy(self, partition: int, listing: EventListed) -> None:
         sums, now = self._sums(partition, listing.event_id), self._clock.now()
-        last, known = self._snapshots.policies.get(listing.event_id), self._snapshots
+        last, shop = self._snapshots.policies.get(listing.event_id), self._snapshots
         market = market_of(
-            listing, sums, seats_left=known.seats_left(listing.event_id), rivals=known.rivals(listing.event_id),
-            prior=DemandPrior(), now=now,
+            listing, sums, seats_left=shop.seats_left(listing.event_id), rivals=shop.rivals(listing.event_id),
+            prior=self._lessons.prior(partition, listing), now=now, rules=self._rules,
         )  # fmt: skip
-        policy = await asyncio.to_thread(
-            next_policy, listing, sums.prices, last, now=now, rules=self._rules, market=market
+        decided = await asyncio.to_thread(
+            next_decision, listing, known(sums, now, self._rules), last, now=now, rules=self._rules, market=market
         )
-        policy = replace(policy, learned=sorted(sums.seen.items()))
+        policy = replace(decided.policy, learned=sorted(sums.seen.items()))
+        self._lessons.note(partition, listing, decided.curves, now)
         await publish(self._app, PRICE_POLICIES.name, partition, [Record(policy.event_id.encode(), encode(policy))])
         self._snapshots.take_policy(policy)
         self._up_to_date[listing.event_id] = listing.message_id
+        self._decided.add(listing.event_id)
         metrics.POLICIES.inc()
 
 
@@ -175,7 +192,7 @@ def create(settings: Settings, clock: Clock | None = None) -> faust.App:
     clock = clock or SystemClock()
     app = create_app(NAME, settings)
     snapshots = Snapshots()
-    reader = SnapshotReader(settings, snapshots)
+    reader = SnapshotReader(settings, snapshots, READ_BY_LEARNERS)
     learner = Learner(app, StateTable(app, TABLE, settings.partitions), settings, snapshots, clock)
 
     async def _follow_listings_and_policies() -> None:

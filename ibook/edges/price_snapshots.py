@@ -1,6 +1,6 @@
 """Listings, seats, competitors and price policies in memory, read from Kafka by a thread: nobody waits for them."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 import structlog
@@ -11,13 +11,16 @@ from ibook.edges.kafka import Record
 from ibook.errors import InvalidMessage
 from ibook.messages import (
     CompetitorPrices,
+    CurveMoments,
     EventListed,
     ExperimentFigures,
     InventoryChanged,
     PriceControlled,
     PriceExperiment,
     PricePolicy,
+    PricePrior,
 )
+from ibook.pricing_priors import Name
 from ibook.settings import Settings
 from ibook.topics import (
     BY_NAME,
@@ -27,12 +30,15 @@ from ibook.topics import (
     PRICE_CONTROLS,
     PRICE_EXPERIMENTS,
     PRICE_POLICIES,
+    PRICE_PRIORS,
+    Topic,
 )
 
 log = structlog.get_logger()
 
 POLL_SECONDS = 0.25
 READ = (EVENT_LISTINGS, EVENT_INVENTORY, COMPETITOR_PRICES, PRICE_POLICIES, PRICE_CONTROLS, PRICE_EXPERIMENTS)
+READ_BY_LEARNERS = (*READ, PRICE_PRIORS)
 
 
 class Snapshots:
@@ -48,6 +54,8 @@ class Snapshots:
         """What was ordered of the experiment; None: the settings' shares."""
         self.figures: ExperimentFigures | None = None
         """How it stood when that was last told."""
+        self.priors: dict[int, dict[Name, CurveMoments]] = {}
+        """By partition of the events that they are of; only learners read them."""
         self.loaded = False
         """All these topics were read to their end once."""
         self.problem = "Kafka was not read yet."
@@ -65,6 +73,10 @@ class Snapshots:
             return {}
         return {one.ticket_type: one.price_minor for one in known.prices}
 
+    def experience(self, without: Container[int] = ()) -> list[dict[Name, CurveMoments]]:
+        """What the events of each partition but these were like."""
+        return [of for partition, of in list(self.priors.items()) if partition not in without]
+
     def take(self, records: Iterable[Record]) -> None:
         """Remember these; what can't be read is left out (the owner of its topic dead-letters it)."""
         for record in records:
@@ -77,13 +89,18 @@ class Snapshots:
     def _take(self, record: Record) -> None:
         if record.topic == PRICE_EXPERIMENTS.name:
             self._take_experiment(record.value)
-        elif record.value is None:
+        elif record.value is None and record.topic in self._known:
             self._known[record.topic].pop((record.key or b"").decode(errors="replace"), None)
+        elif record.value is None:
+            return  # nobody deletes these
         elif record.topic == PRICE_POLICIES.name:
             self.take_policy(decode(record.value, PricePolicy, max_bytes=MAX_OWN_BYTES))
         elif record.topic == PRICE_CONTROLS.name:  # one partition: the last one counts, whatever clocks say
             control: PriceControlled = decode(record.value, PriceControlled, max_bytes=MAX_OWN_BYTES)
             self.controls[control.event_id] = control
+        elif record.topic == PRICE_PRIORS.name:
+            prior: PricePrior = decode(record.value, PricePrior, max_bytes=MAX_OWN_BYTES)
+            self.priors.setdefault(prior.partition, {})[prior.scope, prior.name] = prior.moments
         else:
             _keep_newest(self._known[record.topic], decode(record.value, BY_NAME[record.topic].message))
 
@@ -120,9 +137,9 @@ def _keep_newest(known: dict[str, Any], message: EventListed | InventoryChanged 
 class SnapshotReader:
     """Keeps snapshots current from Kafka in a thread; waits for a Kafka that is away, also at the start."""
 
-    def __init__(self, settings: Settings, snapshots: Snapshots) -> None:
+    def __init__(self, settings: Settings, snapshots: Snapshots, topics: Iterable[Topic] = READ) -> None:
         self._snapshots = snapshots
-        names = [topic.name for topic in READ]
+        names = [topic.name for topic in topics]
         self._follower = Follower(settings, *names, take=self._take, poll_seconds=POLL_SECONDS, trouble=self._trouble)
 
     def start(self) -> None:

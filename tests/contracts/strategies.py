@@ -71,14 +71,16 @@ def _texts(type_: inspect.StrType) -> st.SearchStrategy[str]:
 
 
 def _ticket_types() -> st.SearchStrategy[TicketType]:
-    prices = st.lists(st.integers(1, 10**9), min_size=3, max_size=3).map(sorted)
+    prices = st.lists(st.integers(1, 10**9), min_size=5, max_size=5).map(sorted)
     return st.builds(
-        lambda name, bounds: TicketType(
-            name=name, floor_minor=bounds[0], list_price_minor=bounds[1], cap_minor=bounds[2]
+        lambda name, bounds, published: TicketType(
+            name=name, floor_minor=bounds[0], list_price_minor=bounds[2], cap_minor=bounds[4],
+            published_low_minor=bounds[1] if published else None, published_high_minor=bounds[3] if published else None,
         ),
         _texts(inspect.StrType(min_length=1, max_length=128)),
         prices,
-    )
+        st.booleans(),
+    )  # fmt: skip
 
 
 def _arms() -> st.SearchStrategy[ArmProbabilities]:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ibook.bandit import interval95, mean, prior
 from ibook.messages import ArmProbabilities, PricePolicy, TicketType
@@ -71,6 +72,30 @@ def test_arms_stay_within_floor_and_cap_and_are_distinct(
     prices = arm_prices(ticket, multipliers)
     assert prices == sorted(set(prices))
     assert all(floor <= price <= cap for price in prices)
+
+
+RANGED = TicketType(
+    name="t", list_price_minor=1000, floor_minor=500, cap_minor=2000, published_low_minor=900, published_high_minor=1200
+)
+
+
+@pytest.mark.parametrize("multipliers", [(0.5, 0.95, 1.5), (0.1,), (3.0,)])
+def test_arms_stay_within_the_range_that_the_shop_publishes(multipliers: tuple[float, ...]) -> None:
+    assert all(900 <= price <= 1200 for price in arm_prices(RANGED, multipliers))
+
+
+@pytest.mark.parametrize("published", [{"published_low_minor": 1001}, {"published_high_minor": 999},
+                                       {"published_low_minor": 400}, {"published_high_minor": 2001}])  # fmt: skip
+def test_a_published_range_lies_around_the_list_price_within_floor_and_cap(published: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="published range"):
+        TicketType(name="t", list_price_minor=1000, floor_minor=500, cap_minor=2000, **published)
+
+
+def test_a_policy_made_before_a_narrower_range_was_published_is_not_used() -> None:
+    wide = policy([], [arms(4000, 5000, 6000, probabilities=[0.5, 0.0, 0.5])])
+    narrow = replace(STALLS, published_low_minor=5000, published_high_minor=5000)
+    assert choose(wide).source == "policy"
+    assert choose(wide, ticket=narrow).source == "list_price"
 
 
 def test_the_list_price_belief_is_the_prior_of_the_list_price() -> None:

@@ -10,14 +10,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ibook.bandit import Market, RevenueThompson, interval95, mean, next_policy, posterior, prior
 from ibook.clock import to_us
 from ibook.codec import decode, encode
 from ibook.messages import EventListed, PricePolicy, PriceReward, TicketType
 from ibook.pricing import PricingRules, choose_price, slot_of, slot_start
+from ibook.pricing_demand import DemandPrior
+from ibook.pricing_forecast import market_of
 from ibook.pricing_guards import PROBABILITY_FLOOR, expected_price, with_floor
-from ibook.rewards import EventSums, fold
+from ibook.rewards import EventSums, fold, known
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 STALLS = TicketType(name="stalls", list_price_minor=5000, floor_minor=3000, cap_minor=8000)
@@ -173,10 +176,59 @@ def test_the_sentence_for_staff_names_price_evidence_and_seats() -> None:
 def test_prices_move_by_one_step_an_hour_at_most() -> None:
     scarce, policy = Market(seats_left=1, offers_ahead=10_000.0), None
     means = []
-    for minutes in range(0, 300, 5):
+    for minutes in range(60, 360, 5):
         policy = next_policy(LISTING, {}, policy, now=START + timedelta(minutes=minutes), rules=RULES, market=scarce)
         [arms] = policy.upcoming
         drawn = [price for price, each in zip(arms.prices_minor, arms.probabilities, strict=True) if each]
         assert all(abs(price - arms.anchor_minor) <= RULES.max_step * 5000 + 0.5 for price in drawn)
         means.append((arms.anchor_hour, expected_price(arms)))
     assert means[0][1] < 1.45 * 5000 < means[-1][1]
+
+
+def test_the_prices_of_a_sales_first_hour_keep_near_the_list_price_and_then_step_from_there() -> None:
+    rules = PricingRules(max_step=0.1, opening_step=0.4, seed=3)
+    scarce, policy = Market(seats_left=1, offers_ahead=10_000.0), None
+    for minutes in (-10, 20, 65, 70):
+        policy = next_policy(LISTING, {}, policy, now=START + timedelta(minutes=minutes), rules=rules, market=scarce)
+        [arms] = policy.upcoming
+        if minutes < 60:
+            assert expected_price(arms) == pytest.approx(1.4 * 5000, rel=0.03)
+    drawn = [price for price, each in zip(arms.prices_minor, arms.probabilities, strict=True) if each]
+    assert all(abs(price - arms.anchor_minor) <= 0.1 * 5000 + 0.5 for price in drawn)
+    assert arms.anchor_minor == pytest.approx(1.4 * 5000, rel=0.03)
+
+
+def test_an_opening_is_priced_for_a_rush_and_a_quiet_sale_is_not() -> None:
+    def opens(minutes: int, sums: EventSums) -> float:
+        now = START + timedelta(minutes=minutes)
+        market = market_of(LISTING, sums, seats_left=100, rivals={}, prior=DemandPrior(), now=now, rules=RULES)
+        [arms] = next_policy(LISTING, {}, None, now=now, rules=RULES, market=market).upcoming
+        return expected_price(arms)
+
+    rushed = EventSums()
+    for number in range(60):
+        fold(rushed, reward_of(6000, True, at=START + timedelta(seconds=number), sequence=number), 86_400.0)
+    assert opens(-6, EventSums()) > 1.3 * 5000
+    assert opens(4, EventSums()) < 1.15 * 5000
+    assert opens(4, rushed) > 1.3 * 5000
+
+
+def test_young_sales_are_no_evidence_until_offers_without_one_would_have_lapsed() -> None:
+    sums = EventSums()
+    fold(sums, reward_of(5000, True, at=START, sequence=1), 86_400.0)
+    fold(sums, reward_of(5000, False, at=START, sequence=2), 86_400.0)
+    fold(sums, reward_of(6000, True, at=START + timedelta(minutes=20), sequence=3), 86_400.0)
+    soon, later = (known(sums, START + timedelta(minutes=minutes), RULES)["stalls"] for minutes in (21, 40))
+    tile = to_us(START) // 10**6
+    assert soon[5000][tile] == (2, 1)
+    assert sum(offers for offers, _ in soon[6000].values()) == 0
+    assert later == sums.prices["stalls"]
+
+
+def test_a_sale_taken_back_leaves_the_young_ones_too() -> None:
+    sums = EventSums()
+    fold(sums, reward_of(5000, True, at=START, sequence=1), 86_400.0)
+    taken = reward_of(5000, True, at=START, sequence=2)
+    fold(sums, replace(taken, offers=-1, sales=-1), 86_400.0)
+    assert not sums.prices
+    assert not any(cells for prices in sums.young.values() for cells in prices.values())
