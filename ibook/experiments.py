@@ -23,7 +23,7 @@ from ibook.pricing import (
     PriceChoice,
     PricingRules,
     arms_for,
-    choose_price,
+    drawn,
     list_price,
     slot_start,
 )
@@ -151,7 +151,7 @@ def choose(policy: PricePolicy | None, event_id: str, ticket: TicketType, *, slo
         return list_price(ticket)
     arm = draw(trial.shares, experiment_draw(secret, event_id, ticket.name, slot))
     if arm == BANDIT:
-        choice = choose_price(policy, event_id, ticket, slot=slot, secret=secret, rules=rules)
+        choice = drawn(arms, policy, event_id, slot=slot, secret=secret)
     else:
         choice = _fixed(arm, arms, ticket, policy.version)
     return dataclasses.replace(

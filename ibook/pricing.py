@@ -148,7 +148,12 @@ def choose_price(policy: PricePolicy | None, event_id: str, ticket: TicketType, 
     arms = arms_for(policy, ticket, slot, rules)
     if policy is None or arms is None:
         return list_price(ticket)
-    arm = draw_arm(arms.probabilities, slot_draw(secret, event_id, ticket.name, slot))
+    return drawn(arms, policy, event_id, slot=slot, secret=secret)
+
+
+def drawn(arms: ArmProbabilities, policy: PricePolicy, event_id: str, *, slot: int, secret: bytes) -> PriceChoice:
+    """The price that a slot draws from the arms of its ticket type."""
+    arm = draw_arm(arms.probabilities, slot_draw(secret, event_id, arms.ticket_type, slot))
     return PriceChoice(
         arm=arm, price_minor=arms.prices_minor[arm], propensity=arms.probabilities[arm],
         policy_version=policy.version, source="policy", expected_sales=arms.expected_sales[arm],
