@@ -57,6 +57,10 @@ def release(
     settings = settings_of_running(data_dir)
     text = file.read_text(encoding="utf-8")
     _release(settings, read_releases(settings), text, str(file), why, guarded=guard)
+    if guard:
+        print(
+            "Workers take it back if it changes too many approvals (IBOOK_GUARD_POLICY_GAP); --no-guard prevents that."
+        )
 
 
 @app.command(name="list")
