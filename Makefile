@@ -26,7 +26,7 @@ demo: $(INSTALLED) $(KAFKA)  ## Start everything, let a shop sell for a minute, 
 test: $(INSTALLED) $(KAFKA)  ## Run all tests on a real Kafka and a real Redis
 	$(BIN)/python -m pytest -n logical --dist loadfile --no-loadscope-reorder --max-worker-restart=0 --cov --cov-report=term --durations=15 $(ARGS)
 
-chaos: $(INSTALLED) $(KAFKA)  ## Kill, freeze, slow and flush everything under load, and count what is lost: a table (25 minutes)
+chaos: $(INSTALLED) $(KAFKA)  ## Kill, freeze, slow and flush everything under load, and count what is lost: a table (35 minutes)
 	$(BIN)/python -m pytest tests/chaos -m chaos --tb=short $(ARGS)
 
 check: $(INSTALLED)  ## Lint, format, types, layers, compose file

@@ -1,0 +1,185 @@
+"""Pricing workers, the price API and Kafka end under load: no offer and no reward is lost or counted twice."""
+
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from http.client import HTTPException
+from urllib.request import urlopen
+
+import pytest
+from confluent_kafka import KafkaException
+
+from ibook.codec import encode
+from ibook.edges.kafka import BroadcastReader, Outgoing, producer, publish
+from ibook.errors import IbookError
+from ibook.messages import EventListed, TicketType
+from ibook.settings import Settings
+from ibook.topics import EVENT_LISTINGS, changelog
+from infra.local import processes
+from infra.local.kafka import LocalKafka
+from infra.local.redis import LocalRedis
+from infra.local.workers import WORKERS
+from streams.rewards_to_policies import NAME as LEARNER
+from streams.rewards_to_policies import TABLE
+from tests.chaos.platform import ChaosPlatform, platform_on
+from tests.chaos.pricing_judge import JUDGED, PricingFindings, judge_pricing
+from tests.chaos.pricing_shop import PricingShop
+from tests.chaos.reader import Ends, consumer, ends, read_since
+from tests.chaos.report import Row
+from tests.workers import BUSY_MACHINE, wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(400)]
+
+REWARDS, OUTCOMES, SERVING, KAFKA = "journal-to-rewards", "outcomes-to-journal", "serving", "kafka"
+RATE = 15.0
+MAX_AGE_SECONDS = 20.0
+AWAY_SECONDS = 60.0
+CALM_SECONDS = 120.0
+SUMS = changelog(LEARNER, TABLE).name
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChaosPlatform]:
+    """A Kafka of its own and all that prices need; slots and quotes last for seconds."""
+    folder = tmp_path_factory.mktemp("pricing")
+    kafka, redis = LocalKafka(folder), LocalRedis(folder)
+    settings = Settings(
+        data_dir=folder, kafka_bootstrap=kafka.bootstrap, redis_url=redis.url, session_timeout_seconds=6,
+        serving_port=processes.free_port(), scores="off", slot_seconds=2, quote_ttl_seconds=4, quote_grace_seconds=4,
+        policy_seconds=1, policy_max_age_seconds=MAX_AGE_SECONDS,
+    )  # fmt: skip
+    chosen = [worker for worker in WORKERS if worker.name in (OUTCOMES, REWARDS, LEARNER, SERVING)]
+    with platform_on(settings, [kafka, redis], chosen) as running:
+        yield running
+
+
+def listed(event_id: str) -> EventListed:
+    now = datetime.now(UTC)
+    return EventListed(
+        message_id=f"listing-{event_id}", occurred_at=now, event_id=event_id, name="Gala", category="concerts",
+        promoter_id="p", venue="v", capacity=5000, on_sale_at=now, starts_at=now + timedelta(days=30), currency="GBP",
+        ticket_types=[TicketType(name="stalls", list_price_minor=5000, floor_minor=4000, cap_minor=6500)],
+    )  # fmt: skip
+
+
+@contextmanager
+def trade(platform: ChaosPlatform, row: Row, seed: str) -> Iterator[PricingShop]:
+    """Visitors while the context lasts; on leaving, wait until all quotes are over, and judge the topics into `row`."""
+    settings, run = platform.settings, "".join(letter if letter.isalnum() else "-" for letter in row.scenario)
+    platform.forget_ends()
+    client = consumer(settings)
+    began = ends(client, JUDGED)
+    client.close()
+    events = [f"{run}-{number}" for number in range(3)]
+    messages = [Outgoing(topic=EVENT_LISTINGS.name, key=one.encode(), value=encode(listed(one))) for one in events]
+    publish(producer(settings), messages)
+    wait_until(lambda: min(_versions(settings, events)) > 0, 60, "prices that were learned")
+    with PricingShop(settings, events, seed=f"{seed}/{run}", rate=RATE) as shop:
+        _let_flow(shop, 3)
+        yield shop
+        _let_flow(shop, 3)
+    _judge(platform, row, partial(_found, settings, began, events, shop))
+    before = _versions(settings, events)
+    wait_until(
+        lambda: all(now > then for now, then in zip(_versions(settings, events), before, strict=True)), CALM_SECONDS,
+        "prices to be learned anew",
+    )  # fmt: skip
+
+
+def _judge(platform: ChaosPlatform, row: Row, look: Callable[[], PricingFindings]) -> None:
+    over = time.monotonic()
+    found = look()
+    while found.faults() and time.monotonic() < over + BUSY_MACHINE * CALM_SECONDS:
+        time.sleep(1.0)
+        found = look()
+    row.lag_seconds = None if found.faults() else time.monotonic() - over
+    row.purchases, row.repeated = found.quotes, found.repeated
+    row.missing, row.conflicting = len(found.lost) + len(found.wrong), len(found.conflicting) + len(found.astray)
+    logs = [line for name in platform.names for line in (f"--- {name}", *platform.log(name)[-15:])]
+    assert not found.faults(), "\n".join([*found.faults(), *logs])
+
+
+def _found(settings: Settings, began: Ends, events: Sequence[str], shop: PricingShop) -> PricingFindings:
+    """What is wrong with the topics and the learner's table as they are now."""
+    try:
+        with BroadcastReader(settings, SUMS) as reader:
+            states = {(record.key or b"").decode(): record.value or b"" for record in reader.load()}
+        sums = {event_id: states[event_id] for event_id in events if event_id in states}
+        return judge_pricing(
+            shop.answered(), read_since(settings, began), sums, offers_of_a_buyer=settings.cap_offers
+        )  # fmt: skip
+    except (KafkaException, IbookError) as error:
+        return PricingFindings(wrong=[f"the broker: {error}"])
+
+
+# ----------------------------------------------------------------------------------------------------------- scenarios
+@pytest.mark.chaos(scenario="prices: the learner killed three times")
+def test_the_learner_is_killed_under_load(platform: ChaosPlatform, row: Row, seed: str) -> None:
+    with trade(platform, row, seed) as shop:
+        for _ in range(3):
+            platform.end(LEARNER)
+            _let_flow(shop, 2)
+
+
+@pytest.mark.chaos(scenario="prices: the rewards workers killed twice each")
+def test_the_rewards_workers_are_killed_under_load(platform: ChaosPlatform, row: Row, seed: str) -> None:
+    with trade(platform, row, seed) as shop:
+        for name in (REWARDS, OUTCOMES) * 2:
+            platform.end(name)
+            _let_flow(shop, 2)
+
+
+@pytest.mark.chaos(scenario="prices: the price API killed three times")
+def test_the_price_api_is_killed_under_load(platform: ChaosPlatform, row: Row, seed: str) -> None:
+    with trade(platform, row, seed) as shop:
+        for _ in range(3):
+            platform.end(SERVING)
+            _let_flow(shop, 2)
+    assert shop.unanswered > 0, "it was away for a moment"
+
+
+@pytest.mark.chaos(scenario="prices: Kafka away for a minute")
+def test_prices_are_given_while_kafka_is_away_for_a_minute(platform: ChaosPlatform, row: Row, seed: str) -> None:
+    with trade(platform, row, seed) as shop:
+        with platform.frozen(KAFKA):
+            frozen_at = time.monotonic()
+            time.sleep(AWAY_SECONDS)
+        until = frozen_at + AWAY_SECONDS
+    meanwhile = [one for one in shop.shown if frozen_at < one.at < until]
+    assert len(meanwhile) > 0.8 * RATE * AWAY_SECONDS
+    late = [one.source for one in meanwhile if one.at > frozen_at + MAX_AGE_SECONDS + 5]
+    assert set(late) == {"rules"}, "they are marked"
+
+
+@pytest.mark.chaos(scenario="prices: the price API killed while Kafka is away")
+def test_quotes_that_wait_for_kafka_survive_the_price_api(platform: ChaosPlatform, row: Row, seed: str) -> None:
+    with trade(platform, row, seed) as shop:
+        with platform.frozen(KAFKA):
+            _let_flow(shop, 3)
+            wait_until(lambda: platform.send(SERVING, signal.SIGKILL), 10, "the price API to run")
+            time.sleep(2)
+        platform._running.wait_ready(SERVING, timeout_seconds=60)
+
+
+# ------------------------------------------------------------------------------------------------------------- helpers
+def _let_flow(shop: PricingShop, seconds: float) -> None:
+    """Wait until so many quotes more were given as that many seconds ask for."""
+    until = len(shop.shown) + round(seconds * RATE)
+    wait_until(lambda: len(shop.shown) >= until, 90, f"{until} quotes")
+
+
+def _versions(settings: Settings, events: Sequence[str]) -> list[int]:
+    """The policy of each event that the price API holds; 0 where it knows none, or is away."""
+    return [_version(f"http://127.0.0.1:{settings.serving_port}/v1/events/{event_id}/price") for event_id in events]
+
+
+def _version(url: str) -> int:
+    try:
+        with urlopen(url, timeout=2) as answer:
+            return int(json.load(answer)["policy_version"])
+    except (OSError, HTTPException):
+        return 0
