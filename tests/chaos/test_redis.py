@@ -143,5 +143,4 @@ def test_the_feature_workers_are_frozen(platform: ChaosPlatform, row: Row, seed:
         night.let_flow(4)
     given = postures(night)
     assert given["stale_features"] > 0, given
-    assert given["no_features"] == 0, given
     assert_answered_in_time(night, row)

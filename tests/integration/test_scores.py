@@ -13,8 +13,10 @@ from ibook import codec
 from ibook import messages as m
 from ibook.edges.lag import features_behind
 from ibook.edges.online_store import OnlineStore
+from ibook.edges.policy_log import release as release_policy
 from ibook.edges.rebuild import patient
 from ibook.features import FEATURE_NAMES
+from ibook.rules import DEFAULT_POLICY_PATH
 from ibook.settings import Settings
 from serving.app import create_app
 from tests.tiny_models import TRAINED, write
@@ -29,12 +31,14 @@ WORKERS = ("activity-to-entities", "entities-to-features", "purchases-to-verdict
 
 @pytest.fixture(scope="module")
 def settings(shared_platform_settings: Settings) -> Iterator[Settings]:
-    """A platform with a past and a model; a busy machine makes nothing stale."""
+    """A platform with a past and a model, where chance approves nothing; a busy machine makes nothing stale."""
     patience = pytest.MonkeyPatch()
     patience.setenv("IBOOK_STALE_AFTER_SECONDS", "600")
     settings = shared_platform_settings.model_copy(update={"stale_after_seconds": 600.0, "score_longest_seconds": 60.0})
     write(settings.data_dir / "models", TRAINED)
     release(settings, TRAINED.model.version, why="test")
+    policy = DEFAULT_POLICY_PATH.read_text().replace("share = 0.02", "share = 0.0")
+    release_policy(settings, policy, "test", released_by="test", why="answers over HTTP are never explored")
     with running_workers(settings, WORKERS):
         sent = purchases("past", 200, keys=20)
         publish(settings, sent)
