@@ -15,10 +15,11 @@ from ibook.errors import ConfigurationError
 from ibook.experiments import exact_shares
 from ibook.messages import PriceReward, QuoteIssued
 from ibook.settings import Settings
-from ibook.topics import PRICE_REWARDS, QUOTE_JOURNAL
+from ibook.topics import EVENT_LISTINGS, PRICE_REWARDS, QUOTE_JOURNAL
 from infra.local.processes import Child, start
 from infra.local.state import environment
 from tests.integration.test_pricing_commands import ibook
+from tests.integration.test_pricing_workers import listing
 from tests.workers import wait_until
 
 SHARES = exact_shares(0.25, 0.25)
@@ -86,6 +87,19 @@ def test_an_arm_that_loses_is_ended_by_the_learner_and_can_be_brought_back(
 
     publish(producer(settings), traded(400, version=2))
     wait_until(lambda: _version(settings) == 3, 60, "the end of the arm that loses again")
+
+
+def test_a_candidate_is_evaluated_on_the_log_of_the_platform(platform_settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "candidate.toml").write_text('name = "steady"\nkind = "list_price"\n')
+    asked = ("evaluate", "--policy", str(tmp_path / "candidate.toml"))
+    with pytest.raises(ConfigurationError, match="nothing to go by yet"):
+        ibook(platform_settings, *asked)
+    listed = Outgoing(topic=EVENT_LISTINGS.name, key=b"gala", value=encode(listing("gala")))
+    publish(producer(platform_settings), [listed, *traded(60)])
+    told = ibook(platform_settings, *asked, "--report", str(tmp_path / "page.html"))
+    assert "steady, on 600 offers in 60 clusters of our log" in told
+    assert "the log covers 100% of what it does" in told
+    assert "steady" in (tmp_path / "page.html").read_text()
 
 
 def _version(settings: Settings) -> int:
