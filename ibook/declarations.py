@@ -209,22 +209,24 @@ class EntityFeatures:
         as_of_s = as_of_us // SECOND - each.delay_s
         if not each.windows or (not state.since_us and (not state.tiles or state.tiles[0].start > as_of_s)):
             return
-        hops, sums, waiting = self.layout.hops_s, self.no_sums(), 0
-        begin = as_of_s - each.windows[0]
+        hops, sums, windows, waiting = self.layout.hops_s, self.no_sums(), each.windows, 0
+        begin = as_of_s - windows[0]
         for tile in reversed(state.tiles):
             if tile.start > as_of_s:
                 continue
             end = tile.start + hops[tile.level]
-            while end <= begin:
-                self.finish(each.slots[each.windows[waiting]], sums, state, as_of_us, values)
-                waiting += 1
-                if waiting == len(each.windows):
+            if end <= begin:
+                first = waiting
+                while waiting < len(windows) and end <= as_of_s - windows[waiting]:
+                    waiting += 1
+                self.finish(each.between(first, waiting), sums, state, as_of_us, values)
+                if waiting == len(windows):
                     return
-                begin = as_of_s - each.windows[waiting]
+                begin = as_of_s - windows[waiting]
             sums.add(tile)
             if self.decayed:
                 sums.add_decayed(tile.numbers, self.decayed, as_of_s - tile.start)
-        self.finish(each.rest[waiting], sums, state, as_of_us, values)
+        self.finish(each.between(waiting, len(windows)), sums, state, as_of_us, values)
 
     def finish(
         self, slots: "Slots", sums: Sums, state: WindowState, as_of_us: int, values: list[float]
@@ -310,11 +312,15 @@ class Pass:
         self.delay_s = delay_s
         self.windows = tuple(sorted(slots))
         self.slots = {window: Slots.of(slots[window]) for window in self.windows}
-        self.rest = [
-            Slots.of(slot for window in self.windows[start:] for slot in slots[window])
-            for start in range(len(self.windows))
-        ]
-        """The slots of all windows from each one on: of those that begin before the oldest tile."""
+        self._between: dict[tuple[int, int], Slots] = {}
+
+    def between(self, first: int, end: int) -> Slots:
+        """The slots of the windows from one on up to before another: of those in which the same tiles lie."""
+        found = self._between.get((first, end))
+        if found is None:
+            slots = [slot for window in self.windows[first:end] for slot in self.slots[window].all]
+            found = self._between[first, end] = Slots.of(slots)
+        return found
 
 
 def _shared(needed: Sequence[Measure]) -> list[Measure]:

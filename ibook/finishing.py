@@ -108,9 +108,10 @@ class Sums:
             if index not in self._unions:
                 self._unions[index] = Union.of(self._kept[index], cap)
             return self._unions[index].count_with(sets, cap) if sets else self._unions[index].n_distinct()
-        if len(sets) <= 1 and not (sets and len(sets[0]) == cap):
-            return len(sets[0]) if sets else 0
-        return Union.of(sets, cap).n_distinct()
+        for hashes in sets:
+            if len(hashes) == cap:
+                return Union.of(sets, cap).n_distinct()
+        return len(sets[0]) if len(sets) == 1 else len(set[int]().union(*sets))
 
 
 NO_THETA = 2**32
