@@ -103,7 +103,9 @@ _STEPS: dict[str, tuple[str, str, Callable[..., bool]]] = {
 def take_line(path: Path) -> str:
     """The first line of the file, which then has one less; empty when there is none."""
     first, _, rest = path.read_text().partition("\n")
-    path.write_text(rest)
+    shorter = path.with_suffix(".shorter")
+    shorter.write_text(rest)
+    shorter.replace(path)  # at once: whoever waits for the file to be empty must not meet it half written
     return first
 
 
