@@ -45,7 +45,7 @@ def without_young(prices: Mapping[str, Cells], young: Mapping[str, Cells], *, be
     """The sums of the offers made before an instant, in seconds since the epoch, by ticket type.
 
     >>> sums, young = {"stalls": {500: {0: (9, 4)}}}, {"stalls": {500: {10: (2, 1), 30: (3, 3)}}}
-    >>> without_young(sums, young, before=40.0, tile_seconds=100)
+    >>> without_young(sums, young, before=35.0, tile_seconds=100)
     {'stalls': {500: {0: (6, 1)}}}
     """
     known = {name: {price: dict(tiles) for price, tiles in of.items()} for name, of in prices.items()}
