@@ -91,7 +91,7 @@ def standing(settings: "Settings") -> Iterator[str]:
 def _standing(settings: "Settings", since: str, within: float) -> "Standing":
     from cli.pricing_report import standing_of
     from cli.since import since as instant
-    from ibook.edges.lag import lag_of
+    from ibook.edges.lag import read_until
     from ibook.edges.price_experiments import read_experiment
     from ibook.edges.slot_log import SlotLog
     from ibook.experiments import shares_of
@@ -99,12 +99,13 @@ def _standing(settings: "Settings", since: str, within: float) -> "Standing":
 
     order = read_experiment(settings).experiment
     begin = instant(since, datetime.now(UTC)) or datetime.now(UTC) - timedelta(days=7)
+    now = datetime.now(UTC)
+    whole = read_until(settings, "journal-to-rewards", QUOTE_JOURNAL, now)
     with SlotLog(settings, begin) as log:
         book = log.read_on()
     return standing_of(
-        book, order, shares_of(settings), since=begin, now=datetime.now(UTC),
-        grace=timedelta(seconds=settings.quote_grace_seconds),
-        behind=lag_of(settings, "journal-to-rewards", (QUOTE_JOURNAL,)), within=within,
+        book, order, shares_of(settings), since=begin, now=now, whole=whole,
+        grace=timedelta(seconds=settings.quote_grace_seconds), within=within,
     )  # fmt: skip
 
 

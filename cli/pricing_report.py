@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 NAMES = {"list_price": "list price", "rules": "rules", "bandit": "bandit"}
+BEHIND = timedelta(seconds=10)
+"""Less is not worth a word."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +28,8 @@ class Standing:
     events: int
     open_slots: int
     next_settled: datetime | None
-    rewards_behind: int
-    """Journal entries that the rewards worker has not read yet."""
+    behind: timedelta
+    """How long ago the oldest journal entry came that the rewards worker has not read."""
     within: float
     arms: Sequence[ArmReport]
 
@@ -39,17 +41,17 @@ class Standing:
 
 def standing_of(
     book: SlotBook, order: PriceExperiment | None, shares: ExperimentShares, *, since: datetime, now: datetime,
-    grace: timedelta, behind: int, within: float,
+    grace: timedelta, whole: datetime, within: float,
 ) -> Standing:  # fmt: skip
-    """How the experiment stands by what the log holds since an instant."""
+    """How the experiment stands by what the log holds since an instant, rewarded until `whole`."""
     counts_from = order.counts_from if order else 0
-    settled = list(book.settled(now, grace))
+    settled = list(book.settled(whole, grace))
     ours = {decision.event_id for decision, _ in settled if arm_of(decision)}
     drawn = sum(arm_of(decision) is not None for decision in book.decisions.values())
     return Standing(
         trial=standing_at(order, shares, now), ended=order.ended if order else (), since=since, events=len(ours),
         open_slots=drawn - sum(arm_of(decision) is not None for decision, _ in settled),
-        next_settled=book.next_settled(now, grace), rewards_behind=behind, within=within,
+        next_settled=book.next_settled(now, grace), behind=now - whole, within=within,
         arms=report(tally(experiment_slots(settled, counts_from)), within=within),
     )  # fmt: skip
 
@@ -72,8 +74,8 @@ def sentences(found: Standing) -> Iterator[str]:
         f"{found.slots:,} settled slots of {found.events:,} events with {offers:,} offers since {since}; "
         f"{found.open_slots:,} are still open."
     )
-    if found.rewards_behind > 0:
-        yield f"journal-to-rewards has {found.rewards_behind:,} entries to read: the newest slots will change."
+    if found.behind > BEHIND:
+        yield f"journal-to-rewards is {found.behind.total_seconds():,.0f} s behind: so much longer are slots open."
 
 
 def ended_sentences(ended: Sequence[ArmEnded]) -> Iterator[str]:
@@ -132,7 +134,7 @@ def as_json(found: Standing) -> dict[str, Any]:
         "since": found.since,
         "events": found.events,
         "open_slots": found.open_slots,
-        "rewards_behind": found.rewards_behind,
+        "behind_seconds": found.behind.total_seconds(),
         "within": found.within,
         "arms": [asdict(each) for each in found.arms],
     }

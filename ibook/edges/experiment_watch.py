@@ -27,8 +27,6 @@ REMEMBERED = timedelta(days=7)
 """How far back a process looks that has just begun to."""
 CLOSED_AFTER = timedelta(hours=1)
 """So long after a slot is settled, what is taken back still counts here; `ibook pricing report` counts it for ever."""
-MOST_BEHIND = 1000
-"""Journal entries that the rewards worker may be behind when an arm is ended: half-settled slots look too good."""
 BY = "rewards-to-policies"
 
 
@@ -77,10 +75,11 @@ class ExperimentWatch:
             self._counts_from = order.counts_from
         if self._log is None:
             self._log = SlotLog(self._settings, now - REMEMBERED)
+        whole = self._rewarded_until(now)
         book = self._log.read_on()
-        closed = book.close(now - CLOSED_AFTER, self._grace)
+        closed = book.close(whole - CLOSED_AFTER, self._grace)
         self._closed = tally(experiment_slots(closed, self._counts_from), self._closed)
-        total = tally(experiment_slots(book.settled(now, self._grace), self._counts_from), self._closed)
+        total = tally(experiment_slots(book.settled(whole, self._grace), self._counts_from), self._closed)
         reports = report(total)
         self._tell(reports, self._log.since or now, now)
         self._end_what_loses(reports, order, now)
@@ -106,7 +105,7 @@ class ExperimentWatch:
         standing = shares_of(self._settings)
         shares = order.shares if order else standing
         found = losing(reports, shares, loss=self._settings.price_experiment_loss)
-        if found is None or self._rewards_are_behind():
+        if found is None:
             return
         arm, why = found
         message = ending(order, standing, arm, now=now, by=BY, why=why)
@@ -115,7 +114,8 @@ class ExperimentWatch:
         metrics.EXPERIMENT_ENDED.labels(arm).inc()
         log.warning("an arm of the price experiment was ended", arm=arm, why=why)
 
-    def _rewards_are_behind(self) -> bool:
-        from ibook.edges.lag import lag_of  # knows Feast's rows, too: only when it matters
+    def _rewarded_until(self, now: datetime) -> datetime:
+        """A slot looks too good while the rewards worker has not read of those who did not buy."""
+        from ibook.edges.lag import read_until  # knows Feast's rows, too
 
-        return lag_of(self._settings, "journal-to-rewards", (QUOTE_JOURNAL,)) > MOST_BEHIND
+        return read_until(self._settings, "journal-to-rewards", QUOTE_JOURNAL, now)

@@ -2,11 +2,15 @@
 
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from ibook import topics
+from ibook.clock import from_us
+from ibook.edges.bulk import committed
 from ibook.edges.kafka import ANSWER_SECONDS, extent
+from ibook.edges.log import Stretch, log_reader, read
 from ibook.edges.online_store import OnlineStore
 from ibook.entities import source_slot
 from ibook.errors import BrokerUnavailable, FeatureUnavailable
@@ -41,6 +45,26 @@ def lag_of(settings: Settings, group: str, read: tuple[topics.Topic, ...]) -> in
         return lag
     except KafkaException as error:
         raise BrokerUnavailable(f"the lag of {group} can't be read: {error}.") from error
+    finally:
+        consumer.close()
+
+
+def read_until(settings: Settings, group: str, topic: topics.Topic, now: datetime) -> datetime:
+    """An instant, at most `now`: what the broker took before it, this group has finished. Raises BrokerUnavailable."""
+    consumer = log_reader(settings.kafka_bootstrap)
+    try:
+        places = [
+            (topic.name, partition)
+            for partition in consumer.list_topics(topic.name, ANSWER_SECONDS).topics[topic.name].partitions
+        ]
+        first = []
+        for (name, partition), offset in committed(settings, group, places).items():
+            low, high = extent(consumer, TopicPartition(name, partition))
+            start = max(low, offset)
+            first.append(Stretch(name, partition, start, min(start + 1, high)))
+        return min([now, *(from_us(message.timestamp()[1] * 1000) for message in read(consumer, first))])
+    except KafkaException as error:
+        raise BrokerUnavailable(f"how far {group} has read can't be told: {error}.") from error
     finally:
         consumer.close()
 
