@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from cli.backtest_report import COUNTED, FOLDER, NAMES, Backtest, assumptions, sentences, signed, tables
+from cli.backtest_report import COUNTED, NAMES, Backtest, assumptions, sentences, signed, tables
+from cli.pages import rendered
 from ibook.backtest_money import MEASURES
 
 LEFT, RIGHT = 180.0, 700.0
@@ -22,14 +23,9 @@ class Bar(NamedTuple):
 
 
 def render(found: Backtest) -> str:
-    """The page, whole. Everything that comes from data is escaped by the template."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    return environment.get_template("backtest.html.jinja").render(
+    """The page, whole."""
+    return rendered(
+        "backtest.html.jinja",
         found=found, sentences=list(sentences(found)), tables=tables(found), assumptions=assumptions(found.costs),
         bars=bars(found), zero=_scale(found)(0.0), left=LEFT, right=RIGHT,
     )  # fmt: skip

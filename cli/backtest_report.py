@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from msgspec import structs
@@ -12,7 +11,6 @@ from ibook.backtest import Compared
 from ibook.backtest_money import LEAST_EXPLORED, MEASURES, Measure, Saving, Savings
 from ibook.costs import ACTIONS, Costs
 
-FOLDER = Path(__file__).parent
 NAMES: dict[Measure, str] = {
     "disputes": "disputes avoided", "lost_sales": "honest sales not lost", "reviews": "reviews, challenges",
     "total": "all together", "frauds_let_through": "frauds stopped", "false_declines": "false declines avoided",

@@ -2,18 +2,17 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from cli.pages import rendered
 from ibook import off_policy
 from ibook.off_policy import Decisions, Estimate, Support
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-FOLDER = Path(__file__).parent
 NAMES = {
     "logged": "what decided then", "ips": "inverse propensity", "snips": "self-normalised", "dr": "doubly robust",
     "replay": "replay",
@@ -142,14 +141,9 @@ class Bar(NamedTuple):
 
 
 def page(found: Evaluation) -> str:
-    """One HTML file that needs no network. Everything that comes from data is escaped by the template."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    return environment.get_template("evaluation.html.jinja").render(
+    """One HTML file that needs no network."""
+    return rendered(
+        "evaluation.html.jinja",
         found=found, sentences=list(sentences(found)), notes=list(notes(found)), head=head(found), rows=rows(found),
         bars=bars(found), left=LEFT, right=RIGHT,
     )  # fmt: skip

@@ -8,6 +8,7 @@ import structlog
 
 from ibook import metrics
 from ibook.clock import Clock
+from ibook.edges.lag import read_until
 from ibook.edges.price_experiments import publish_experiment
 from ibook.edges.price_snapshots import Snapshots
 from ibook.edges.slot_log import SlotLog
@@ -116,6 +117,4 @@ class ExperimentWatch:
 
     def _rewarded_until(self, now: datetime) -> datetime:
         """A slot looks too good while the rewards worker has not read of those who did not buy."""
-        from ibook.edges.lag import read_until  # knows Feast's rows, too
-
         return read_until(self._settings, "journal-to-rewards", QUOTE_JOURNAL, now)
