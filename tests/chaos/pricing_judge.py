@@ -7,7 +7,7 @@ have come to follows from payments and verdicts, whose repeats and order do not 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from ibook import messages as m
 from ibook.codec import decode, unpack_state
@@ -23,6 +23,16 @@ Cells = dict[tuple[str, str, int], Count]
 """Event, ticket type, price -> what was counted of it."""
 
 
+class Step(NamedTuple):
+    """A reward, and where it lies in `price-rewards`."""
+
+    counted: Count
+    place: str
+
+    def __str__(self) -> str:
+        return f"{self.counted} at {self.place}"
+
+
 @dataclass
 class PricingFindings:
     """What was found; every list is empty when all is well."""
@@ -36,9 +46,13 @@ class PricingFindings:
     wrong: list[str] = field(default_factory=list)
     """Quotes that did not come to what payments and verdicts say, or came to it in the wrong steps."""
     conflicting: list[str] = field(default_factory=list)
-    """Rewards of one number that differ."""
+    """Rewards of one number that differ: which of them counts depends on who read what."""
     astray: list[str] = field(default_factory=list)
     """Cells of the learner that are not the sum of the rewards."""
+
+    def final(self) -> bool:
+        """Whether something is wrong that no time will mend."""
+        return bool(self.conflicting)
 
     def faults(self) -> list[str]:
         """Sentences."""
@@ -53,18 +67,22 @@ def judge_pricing(
     answered: Iterable[str], logs: Logs, sums: Mapping[str, bytes], *, offers_of_a_buyer: int
 ) -> PricingFindings:
     """Judge topics and the learner's table (event -> its newest state in the changelog)."""
-    issued = {one.quote_id: one for one in _of(logs[QUOTE_JOURNAL.name], m.QuoteJournal, m.QuoteIssued)}
+    journal = _placed(logs[QUOTE_JOURNAL.name], m.QuoteJournal, m.QuoteIssued)
+    issued = {one.quote_id: one for one, _ in journal}
+    places = {one.quote_id: place for one, place in journal}
     found = PricingFindings(quotes=len(issued), lost=sorted(set(answered) - issued.keys()))
     rewards = _each_once(logs, found)
     expected = _expected(logs, issued, offers_of_a_buyer)
-    came_to: dict[str, list[Count]] = defaultdict(list)
-    for reward in rewards:
-        came_to[reward.quote_id].append((reward.offers, reward.sales))
-    for quote_id in issued.keys() | came_to.keys():
+    came_to: dict[str, list[Step]] = defaultdict(list)
+    for reward, place in rewards:
+        came_to[reward.quote_id].append(Step((reward.offers, reward.sales), place))
+    for quote_id in sorted(issued.keys() | came_to.keys()):
         steps, due = came_to[quote_id], expected.get(quote_id, (0, 0))
-        if _sum(steps) != due or not _plausible(steps):
-            found.wrong.append(f"{quote_id[:16]}: {steps} instead of {due}")
-    found.astray = _astray(rewards, sums)
+        counts = [step.counted for step in steps]
+        if _sum(counts) != due or not _plausible(counts):
+            said = ", ".join(map(str, steps)) or "no reward"
+            found.wrong.append(f"{quote_id[:16]}, journalled at {places.get(quote_id)}: {said}, instead of {due}")
+    found.astray = _astray([reward for reward, _ in rewards], sums)
     return found
 
 
@@ -98,13 +116,15 @@ def _beyond_the_cap(issued: Iterable[m.QuoteIssued], most: int) -> set[str]:
     return beyond
 
 
-def _each_once(logs: Logs, found: PricingFindings) -> list[m.PriceReward]:
-    numbered: dict[tuple[int, int], m.PriceReward] = {}
-    for reward in _of(logs[PRICE_REWARDS.name], m.PriceReward, m.PriceReward):
-        known = numbered.setdefault((reward.source_partition, reward.sequence), reward)
+def _each_once(logs: Logs, found: PricingFindings) -> list[tuple[m.PriceReward, str]]:
+    """The first reward of each number."""
+    numbered: dict[tuple[int, int], tuple[m.PriceReward, str]] = {}
+    for reward, place in _placed(logs[PRICE_REWARDS.name], m.PriceReward, m.PriceReward):
+        number = reward.source_partition, reward.sequence
+        known, first = numbered.setdefault(number, (reward, place))
         found.repeated += known is not reward
         if known != reward:
-            found.conflicting.append(f"{reward.source_partition}/{reward.sequence}")
+            found.conflicting.append(f"number {number[0]}/{number[1]} at {first} and at {place}")
     found.rewards = len(numbered)
     return list(numbered.values())
 
@@ -138,5 +158,10 @@ def _sum(counts: Iterable[Count]) -> Count:
 
 
 def _of(lying: Iterable[Lying], decoded_as: object, wanted: type[M]) -> list[M]:
-    read = (decode(one.value, decoded_as) for one in lying)
-    return [message for message in read if isinstance(message, wanted)]
+    return [message for message, _ in _placed(lying, decoded_as, wanted)]
+
+
+def _placed(lying: Iterable[Lying], decoded_as: object, wanted: type[M]) -> list[tuple[M, str]]:
+    """The messages of a kind, each with its partition and offset."""
+    read = ((decode(one.value, decoded_as), f"{one.partition}@{one.offset}") for one in lying)
+    return [(message, place) for message, place in read if isinstance(message, wanted)]

@@ -122,6 +122,23 @@ def test_every_fault_is_found(topics: Topics, plant: Callable[[Topics], None], k
     assert getattr(judged(topics), kind)
 
 
+def test_a_fault_names_its_kind_its_count_and_three_places(topics: Topics) -> None:
+    topics[PRICE_REWARDS.name] = [one for one in topics[PRICE_REWARDS.name] if read(one).quote_id == "sold"]
+    wrong, astray = judged(topics).faults()
+    assert wrong == (
+        "2 quotes came to something else: ['late, journalled at 0@4: no reward, instead of (1, 1)', "
+        "'unsold, journalled at 0@2: no reward, instead of (1, 0)']"
+    )
+    assert astray.startswith("1 cells are not the sum of the rewards")
+
+
+def test_only_what_no_time_will_mend_is_final(topics: Topics) -> None:
+    lose_a_quote(topics)
+    assert judged(topics).faults() and not judged(topics).final()
+    renumber(topics)
+    assert judged(topics).final()
+
+
 def test_a_learner_that_lost_or_doubled_a_reward_is_found(topics: Topics) -> None:
     assert judged(topics, REWARDS[:-1]).astray
     again = replace(REWARDS[0], sequence=6)
