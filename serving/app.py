@@ -11,14 +11,15 @@ from ibook.settings import Settings
 from serving import health, page, quotes, scores
 from serving.access import Access, KeysFile
 from serving.description import describe
+from serving.desk import PriceDesk
 from serving.docs import add_docs
 from serving.journal import Journal, KafkaJournal
 from serving.limits import BodyLimit
 from serving.problems import add_problems
-from serving.quotes import PriceDesk
 from serving.sales import Sales
 from serving.score_desk import ScoreDesk
 from serving.score_parts import ScoreParts
+from serving.short_way import ShortWay
 
 
 def create_app(
@@ -64,10 +65,14 @@ def create_app(
 
 
 def _protect(app: FastAPI, settings: Settings) -> None:
-    """Put before the routes what refuses: keys first, then what a body may weigh."""
+    """Put before the routes what refuses: keys first, then what a body may weigh.
+
+    Between the two stands the short way, which reads short bodies alone; what is added last comes first.
+    """
     app.state.keys = KeysFile(settings.api_keys_file) if settings.api_keys_file else None
     add_problems(app)
     app.add_middleware(BodyLimit, larger={scores.PATH: scores.MAX_SCORE_BODY_BYTES})
+    app.add_middleware(ShortWay)
     if app.state.keys is not None:
         app.add_middleware(Access, keys=app.state.keys, per_second=settings.api_requests_per_second)
 

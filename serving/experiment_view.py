@@ -5,7 +5,7 @@ from typing import Any
 from ibook.edges.price_snapshots import Snapshots
 from ibook.experiments import ARMS, Trial, share_of, shares_of, standing_at
 from ibook.messages import ArmFigures
-from serving.quotes import PriceDesk
+from serving.desk import PriceDesk
 
 NAMES = {"list_price": "List price", "rules": "Rule on seats and time", "bandit": "Learned prices"}
 

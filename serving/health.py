@@ -6,7 +6,7 @@ from starlette.datastructures import State
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from serving.access import KeysFile
-from serving.quotes import PriceDesk
+from serving.desk import PriceDesk
 from serving.schemas import Health, Readiness
 
 router = APIRouter(tags=["health"])

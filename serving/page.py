@@ -17,8 +17,8 @@ from ibook.price_controls import control_in_force
 from ibook.price_history import SlotHistory
 from ibook.pricing import RULE_ARM, PriceChoice
 from serving.charts import Point, beliefs_chart, money, prices_chart
+from serving.desk import PriceDesk
 from serving.experiment_view import experiment_view
-from serving.quotes import PriceDesk
 from serving.sales import Sales
 
 EVENTS_SHOWN = 200

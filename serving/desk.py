@@ -1,0 +1,229 @@
+"""What the price API knows and decides, in memory: the slot's price of a ticket type, for lists and as a quote."""
+
+import secrets
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import get_args
+
+from fastapi import HTTPException
+
+from ibook import experiments, metrics, pricing
+from ibook.clock import Clock
+from ibook.edges.price_snapshots import Snapshots
+from ibook.messages import EventListed, PricePolicy, QuoteIssued, TicketType
+from ibook.price_controls import control_in_force, frozen_price, in_effect, price_by_rule, too_old
+from ibook.pricing import PriceChoice, PricingRules, Source
+from ibook.quotes import ACCOUNT, Quote, QuoteKeys, quote_keys, tag
+from ibook.settings import Settings
+from serving.journal import Journal
+from serving.remembered import Remembered
+from serving.schemas import EventPrices, ExpectedRevenue, ExpectedSales, QuoteRequest, QuoteResponse, TicketPrice
+
+Basis = tuple[object, ...]
+"""All that a price depends on."""
+
+
+@dataclass
+class PriceDesk:
+    """All that answering needs, in memory. Quotes and lists are for the event loop alone."""
+
+    settings: Settings
+    snapshots: Snapshots
+    journal: Journal
+    clock: Clock
+    rules: PricingRules = field(init=False)
+    keys: QuoteKeys = field(init=False)
+    remembered: Remembered = field(default_factory=Remembered)
+    _by_rule: dict[tuple[str, str], tuple[int, PriceChoice]] = field(default_factory=dict)
+    """Event and ticket type -> the last slot that was priced by rule, and its price."""
+    _chosen: dict[tuple[str, str], tuple[Basis, PriceChoice]] = field(default_factory=dict)
+    """Event and ticket type -> what its last price was chosen from, and that price: most requests ask for it again."""
+    _lists: dict[tuple[str, str | None], tuple[Basis, bytes]] = field(default_factory=dict)
+    """Event, and ticket type if one was asked for -> what the last answer was made from, and the answer."""
+    _offers: dict[tuple[str, str], tuple[Basis, bytes]] = field(default_factory=dict)
+    """Event and ticket type -> what the last quote was made from, and what all such quotes have in common."""
+    _steady: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.rules = PricingRules.of(self.settings)
+        self.keys = quote_keys(self.settings)
+        self._secret = self.settings.quote_secret.get_secret_value().encode()
+        self._shares = experiments.shares_of(self.settings)
+        self._counted = {source: metrics.QUOTES.labels(source) for source in get_args(Source)}
+
+    def prices(self, event_id: str, ticket_type: str | None) -> bytes:
+        """The current slot's prices of an event, as JSON of EventPrices. Raises HTTPException 404 or 503."""
+        known, now = self.snapshots, self.clock.now()
+        slot = pricing.slot_of(now, self.rules.slot_seconds)
+        control = control_in_force(known.controls, event_id, now)
+        basis = (slot, known.listings.get(event_id), control, known.policies.get(event_id), known.experiment)
+        made_from, answer = self._lists.get((event_id, ticket_type), (None, b""))
+        if made_from != basis:
+            answer = self._prices(event_id, ticket_type, slot).model_dump_json().encode()
+            self._lists[event_id, ticket_type] = basis, answer
+        return answer
+
+    def _prices(self, event_id: str, ticket_type: str | None, slot: int) -> EventPrices:
+        listing, tickets = self._find(event_id, ticket_type)
+        choices = [(ticket, self.choose(listing, ticket, slot)) for ticket in tickets]
+        return EventPrices(
+            event_id=event_id,
+            currency=listing.currency,
+            slot_ends_at=pricing.slot_start(slot + 1, self.rules.slot_seconds),
+            policy_version=known.version if (known := self.snapshots.policies.get(event_id)) else 0,
+            prices=[
+                TicketPrice(
+                    ticket_type=ticket.name,
+                    price_minor=choice.price_minor,
+                    list_price_minor=ticket.list_price_minor,
+                    source=choice.source,
+                )
+                for ticket, choice in choices
+            ],
+        )
+
+    def quote(self, request: QuoteRequest) -> bytes:
+        """A signed price, journalled as an offer, as JSON of QuoteResponse. Raises HTTPException 404 or 503."""
+        now = self.clock.now()
+        if given := self.remembered.find(request, now):
+            return given
+        listing, [ticket] = self._find(request.event_id, request.ticket_type)
+        slot = pricing.slot_of(now, self.rules.slot_seconds)
+        choice = self.choose(listing, ticket, slot)
+        issued = self._issue(request, listing, choice, slot, now)
+        if not self.journal.record(issued):
+            # Nobody will learn from this offer, so it must not be part of the experiment.
+            choice = pricing.list_price(ticket)
+            issued = self._issue(request, listing, choice, slot, now)
+        answer = self._answer(issued, choice)
+        self.remembered.add(request, answer, issued.expires_at)
+        self._counted[choice.source].inc()
+        return answer
+
+    def outdated(self) -> int:
+        """Events whose policy is too old to be used."""
+        slot = pricing.slot_of(self.clock.now(), self.rules.slot_seconds)
+        return sum(too_old(policy, slot, self.rules) for policy in list(self.snapshots.policies.values()))
+
+    def ordered(self) -> str:
+        """Whose prices people have frozen or rolled back, in words; empty when nobody's are."""
+        controls, now = self.snapshots.controls, self.clock.now()
+        in_force = [key for key in list(controls) if control_in_force(controls, key, now) is controls.get(key)]
+        return "all events" if "" in in_force else f"{len(in_force)} events" if in_force else ""
+
+    def _find(self, event_id: str, ticket_type: str | None) -> tuple[EventListed, Sequence[TicketType]]:
+        listing = self.snapshots.listings.get(event_id)
+        if listing is None and not self.snapshots.loaded:
+            raise HTTPException(503, f"Events are not known yet: {self.snapshots.problem}")
+        if listing is None:
+            raise HTTPException(404, f"Event {event_id!r} is not listed.")
+        if ticket_type is None:
+            return listing, listing.ticket_types
+        found = [ticket for ticket in listing.ticket_types if ticket.name == ticket_type]
+        if not found:
+            raise HTTPException(404, f"Event {event_id!r} has no ticket type {ticket_type!r}.")
+        return listing, found[:1]
+
+    def policy(self, event_id: str, slot: int) -> PricePolicy | None:
+        """The policy that decides an event's prices in a slot, learned or gone back to."""
+        known = self.snapshots
+        control = control_in_force(known.controls, event_id, self.clock.now())
+        return in_effect(known.policies.get(event_id), control, slot, self.rules)
+
+    def choose(self, listing: EventListed, ticket: TicketType, slot: int) -> PriceChoice:
+        """The slot's price of a ticket type: by order, by rule, by policy, or the list price. Any thread may call."""
+        known, event_id = self.snapshots, listing.event_id
+        control = control_in_force(known.controls, event_id, self.clock.now())
+        if control is not None and control.frozen:
+            return frozen_price(ticket)
+        learned = known.policies.get(event_id)
+        basis = (slot, ticket, control, learned, known.experiment)
+        chosen_from, choice = self._chosen.get((event_id, ticket.name), (None, None))
+        if choice is None or chosen_from != basis:
+            choice = self._choose(listing, ticket, slot, in_effect(learned, control, slot, self.rules))
+            self._chosen[event_id, ticket.name] = basis, choice
+        return choice
+
+    def _choose(self, listing: EventListed, ticket: TicketType, slot: int, policy: PricePolicy | None) -> PriceChoice:
+        event_id = listing.event_id
+        with self._steady:
+            begun, by_rule = self._by_rule.get((event_id, ticket.name), (None, None))
+            if by_rule is not None and begun == slot:
+                return by_rule  # seats sell and policies come in the middle of a slot; its price stays
+            if too_old(policy, slot, self.rules):
+                seats_left = self.snapshots.seats_left(event_id)
+                choice = price_by_rule(listing, ticket, seats_left, slot, self.rules)
+                self._by_rule[event_id, ticket.name] = slot, choice
+                return choice
+        trial = experiments.trial_of(self.snapshots.experiment, self._shares, slot, self.rules)
+        return experiments.choose(
+            policy, event_id, ticket, slot=slot, secret=self._secret, rules=self.rules, trial=trial
+        )
+
+    def _issue(
+        self, request: QuoteRequest, listing: EventListed, choice: PriceChoice, slot: int, now: datetime
+    ) -> QuoteIssued:
+        key = request.idempotency_key
+        # All quotes of a slot expire together, so that a repeated request gives the same token anywhere.
+        slot_end = pricing.slot_start(slot + 1, self.rules.slot_seconds)
+        expires_at = slot_end + timedelta(seconds=self.settings.quote_ttl_seconds)
+        quote_id = self.keys.sign(
+            Quote(
+                event_tag=tag(request.event_id),
+                ticket_tag=tag(request.ticket_type),
+                price_minor=choice.price_minor,
+                slot=slot,
+                expires_at=expires_at,
+                nonce=secrets.token_bytes(8)
+                if key is None
+                else self.keys.repeatable_nonce(request.event_id, request.ticket_type, slot, key),
+            )
+        )
+        return QuoteIssued(
+            message_id=quote_id,
+            occurred_at=now,
+            quote_id=quote_id,
+            event_id=request.event_id,
+            ticket_type=request.ticket_type,
+            currency=listing.currency,
+            price_minor=choice.price_minor,
+            slot=slot,
+            arm=choice.arm,
+            propensity=choice.propensity,
+            policy_version=choice.policy_version,
+            expires_at=expires_at,
+            decided_by=choice.decided_by,
+            experiment=choice.experiment,
+            shares=choice.shares,
+            total_propensity=choice.total_propensity,
+            list_price_minor=next(t.list_price_minor for t in listing.ticket_types if t.name == request.ticket_type),
+            seats_left=self.snapshots.seats_left(request.event_id),
+            buyer="" if request.buyer is None else self.keys.pseudonym(ACCOUNT, request.buyer),
+        )
+
+    def _answer(self, issued: QuoteIssued, choice: PriceChoice) -> bytes:
+        """All but its id is the same for everybody in the slot, and written once."""
+        offer, basis = (issued.event_id, issued.ticket_type), (choice, issued.expires_at, issued.currency)
+        made_from, common = self._offers.get(offer, (None, b""))
+        if made_from != basis:
+            common = _response(issued, choice).model_dump_json(exclude={"quote_id"}).encode()
+            self._offers[offer] = basis, common
+        return b'{"quote_id":"%b",%b' % (issued.quote_id.encode(), common[1:])
+
+
+def _response(issued: QuoteIssued, choice: PriceChoice) -> QuoteResponse:
+    (low, high), price = choice.interval, choice.price_minor
+    return QuoteResponse(
+        quote_id=issued.quote_id,
+        event_id=issued.event_id,
+        ticket_type=issued.ticket_type,
+        price_minor=issued.price_minor,
+        currency=issued.currency,
+        expires_at=issued.expires_at,
+        expected_sales=ExpectedSales(mean=choice.expected_sales, low=low, high=high),
+        expected_revenue=ExpectedRevenue(mean=choice.expected_sales * price, low=low * price, high=high * price),
+        explanation=choice.why,
+        source=choice.source,
+    )
