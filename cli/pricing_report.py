@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from ibook.experiment_figures import ArmReport, report, tally
+from ibook.experiment_figures import FEWEST_SALES, FEWEST_SLOTS, ArmReport, report, tally
 from ibook.experiments import ARMS, LIST_PRICE, Trial, share_of, standing_at
 from ibook.messages import ArmEnded, ExperimentShares, PriceExperiment
 from ibook.slot_book import SlotBook, arm_of, experiment_slots
@@ -98,6 +98,18 @@ def notes(found: Standing) -> Iterator[str]:
         "The 95 % interval of the uplift is clustered by slot and holds at every look: stop when you like."
     )
     yield f"Slots needed: of all arms, until the uplift is known to {found.within:.0%} of list price's revenue."
+    for each in found.arms:
+        if each.arm != LIST_PRICE and each.uplift is None:
+            yield too_early(each)
+
+
+def too_early(each: ArmReport) -> str:
+    """What is missing until anything can be said of an arm."""
+    about = f"it needs about {each.slots_needed:,} more slots" if each.slots_needed else "nothing was sold to tell by"
+    return (
+        f"{NAMES[each.arm].capitalize()}: too early to say; {about} until there is an interval "
+        f"({FEWEST_SLOTS} slots and {FEWEST_SALES} sales, of list price too)."
+    )
 
 
 def table(found: Standing) -> "Table":
@@ -120,7 +132,7 @@ def _uplift(each: ArmReport) -> tuple[str, ...]:
     if each.arm == LIST_PRICE:
         return ("",) * 4
     if each.uplift is None or each.low is None or each.high is None:
-        return "too few slots", "", "", ""
+        return "too early", "", "", ""
     needed = f"{each.slots_needed:,}" if each.slots_needed else "enough"
     return f"{each.uplift:+.1%}", f"{each.low:+.1%}", f"{each.high:+.1%}", needed
 

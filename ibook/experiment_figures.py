@@ -8,6 +8,8 @@ method; Deng, Knoblich & Lu 2018, Applying the Delta Method in Metric Analytics)
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,8 @@ from ibook.messages import ExperimentShares
 Floats = NDArray[np.float64]
 FEWEST_SLOTS = 25
 """Of an arm and of list price: with fewer no interval is given, since theory speaks of many."""
+FEWEST_SALES = 20
+"""The same of sales: while there are few, an arm whose first ones come late looks as if it lost more than it does."""
 SMALLEST_MARGIN = 0.05
 """Slots are needed until the uplift is known this exactly, as a share of list price's revenue per offer."""
 
@@ -32,6 +36,8 @@ class Slot:
     offers: int
     sales: int
     revenue: float
+    begun: datetime | None = None
+    """When its first price was shown."""
 
 
 @dataclass(frozen=True)
@@ -94,9 +100,9 @@ def uplift(arm: Moments, base: Moments, n: Floats) -> Uplift:
 
 # ------------------------------------------------------------------------------------------------------------- a tally
 def _terms(weight: float, slot: Slot) -> tuple[float, ...]:
-    """What a slot adds to moments."""
+    """What a slot adds to moments, and its sales."""
     r, o = weight * slot.revenue, weight * slot.offers
-    return 1.0, r, o, r * r, r * o, o * o
+    return 1.0, r, o, r * r, r * o, o * o, float(slot.sales)
 
 
 @dataclass
@@ -106,12 +112,15 @@ class Tally:
     counts: dict[ExperimentArm, tuple[int, int, int]] = field(default_factory=dict)
     """Slots, offers, sales."""
     sums: dict[tuple[ExperimentArm, ExperimentArm], tuple[float, ...]] = field(default_factory=dict)
-    """(Comparison, arm) -> moments of the arm over the slots in which the comparison's arm and list price could be."""
+    """(Comparison, arm) -> the arm's moments and sales in slots that the comparison's arm and list price could have."""
     n: dict[ExperimentArm, int] = field(default_factory=dict)
     """Comparison -> such slots."""
+    begun: datetime | None = None
+    """When the first price was shown."""
 
     def add(self, slot: Slot) -> None:
         """Add a slot."""
+        self.begun = min(filter(None, (self.begun, slot.begun)), default=None)
         slots, offers, sales = self.counts.get(slot.arm, (0, 0, 0))
         self.counts[slot.arm] = slots + 1, offers + slot.offers, sales + slot.sales
         terms = _terms(1.0 / share_of(slot.shares, slot.arm), slot)
@@ -127,12 +136,17 @@ class Tally:
 
     def copy(self) -> "Tally":
         """Another one to go on with."""
-        return Tally(dict(self.counts), dict(self.sums), dict(self.n))
+        return Tally(dict(self.counts), dict(self.sums), dict(self.n), self.begun)
 
     def moments(self, comparison: ExperimentArm, arm: ExperimentArm) -> Moments:
         """The moments of an arm in a comparison, of shape ``()``."""
-        sums = self.sums.get((comparison, arm), (0.0,) * 6)
+        sums = self.sums.get((comparison, arm), (0.0,) * 7)[:-1]
         return Moments(*(np.asarray(each, dtype=np.float64) for each in sums))
+
+    def slots_and_sales(self, comparison: ExperimentArm, arm: ExperimentArm) -> tuple[float, float]:
+        """How many of an arm are in a comparison."""
+        slots, *_, sales = self.sums.get((comparison, arm), (0.0, 0.0))
+        return slots, sales
 
 
 def tally(slots: Iterable[Slot], begun: Tally | None = None) -> Tally:
@@ -158,7 +172,8 @@ class ArmReport:
     low: float | None = None
     high: float | None = None
     slots_needed: int | None = None
-    """More slots, of all arms, until the uplift is known to `within`."""
+    """More slots, of all arms, until the uplift is known to `within`, or, while there is no interval, until there is
+    one; None when nothing was sold to tell by."""
 
 
 def report(total: Tally, *, within: float = SMALLEST_MARGIN) -> list[ArmReport]:
@@ -170,11 +185,25 @@ def _of_arm(arm: ExperimentArm, total: Tally, within: float) -> ArmReport:
     slots, offers, sales = total.counts[arm]
     own, base, n = total.moments(arm, arm), total.moments(arm, LIST_PRICE), total.n.get(arm, 0)
     per_offer = float(own.per_offer()) if own.offers > 0.0 else None
-    enough = min(own.slots, base.slots) >= FEWEST_SLOTS and min(own.revenue, base.revenue) > 0.0
-    if arm == LIST_PRICE or not enough:
-        return ArmReport(arm=arm, slots=slots, offers=offers, sales=sales, revenue_per_offer=per_offer)
+    missing = 0 if arm == LIST_PRICE else _until_interval(arm, total)
+    if arm == LIST_PRICE or missing != 0:
+        return ArmReport(
+            arm=arm, slots=slots, offers=offers, sales=sales, revenue_per_offer=per_offer,
+            slots_needed=missing or None,
+        )  # fmt: skip
     found = uplift(own, base, np.array(float(n)))
     return ArmReport(
         arm=arm, slots=slots, offers=offers, sales=sales, revenue_per_offer=per_offer, uplift=float(found.value),
         low=float(found.low), high=float(found.high), slots_needed=max(0, needed(float(found.sd), within) - n),
     )  # fmt: skip
+
+
+def _until_interval(arm: ExperimentArm, total: Tally) -> int | None:
+    """Slots, of all arms, until this one and list price have what an interval needs, at their present pace."""
+    n, found = total.n.get(arm, 0), 0.0
+    for each in (arm, LIST_PRICE):
+        for known, fewest in zip(total.slots_and_sales(arm, each), (FEWEST_SLOTS, FEWEST_SALES), strict=True):
+            if not known:
+                return None
+            found = max(found, n * (fewest - known) / known)
+    return ceil(found)

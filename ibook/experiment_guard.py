@@ -1,9 +1,9 @@
 """When an arm of the experiment must stop deciding: it certainly loses money against list price."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from ibook.experiment_figures import ArmReport
+from ibook.experiment_figures import ArmReport, Tally
 from ibook.experiments import LIST_PRICE, ExperimentArm, share_of
 from ibook.ids import message_id
 from ibook.messages import ArmFigures, ExperimentFigures, ExperimentShares
@@ -27,12 +27,18 @@ def losing(reports: Sequence[ArmReport], shares: ExperimentShares, *, loss: floa
     return worst[1:] if worst else None
 
 
+def may_judge(total: Tally, *, now: datetime, patience: timedelta) -> bool:
+    """Whether the experiment has run for so long: whoever learns pays for it first, and a rush is not what follows."""
+    return total.begun is not None and now - total.begun >= patience
+
+
 def figures_of(reports: Sequence[ArmReport], *, version: int, since: datetime, now: datetime) -> ExperimentFigures:
     """The reports as a message."""
     arms = [
         ArmFigures(
             arm=each.arm, slots=each.slots, offers=each.offers, sales=each.sales,
             revenue_per_offer=each.revenue_per_offer or 0.0, uplift=each.uplift, low=each.low, high=each.high,
+            slots_needed=each.slots_needed,
         )
         for each in reports
     ]  # fmt: skip

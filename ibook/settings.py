@@ -83,6 +83,8 @@ class Settings(BaseSettings):
     """Share of the slots that show the rule's price, to compare with, until then."""
     price_experiment_loss: float = Field(default=0.02, ge=0, lt=1)
     """An arm of the experiment that certainly earns so much less than list price, as a share of it, is ended."""
+    price_experiment_patience_seconds: float = Field(default=3600.0, ge=0)
+    """No arm is ended before the experiment, since its shares were ordered, is so old."""
     quote_memory_seconds: float = Field(default=6 * 3600.0, gt=0)
     """How long after its expiry an unsold quote is remembered, for settlements read late."""
     refund_seconds: float = Field(default=30 * 86_400.0, gt=0)

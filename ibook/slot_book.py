@@ -101,7 +101,12 @@ def experiment_slots(records: Iterable[SlotRecord], counts_from: int) -> Iterato
         if arm is None or decision.shares is None or decision.experiment < counts_from or not decision.list_price_minor:
             continue
         yield Slot(
-            arm, decision.shares, outcome.offers, outcome.sales, outcome.revenue_minor / decision.list_price_minor
+            arm,
+            decision.shares,
+            outcome.offers,
+            outcome.sales,
+            outcome.revenue_minor / decision.list_price_minor,
+            decision.occurred_at,
         )
 
 

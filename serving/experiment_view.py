@@ -38,8 +38,9 @@ def _uplift(told: ArmFigures) -> str:
     if told.arm == "list_price":
         return "compared with"
     if told.uplift is None or told.low is None or told.high is None:
-        return "too few slots"
-    return f"{told.uplift:+.1%} ({told.low:+.1%} to {told.high:+.1%})"
+        return f"too early to say: about {told.slots_needed:,} more slots" if told.slots_needed else "too early to say"
+    found = f"{told.uplift:+.1%} ({told.low:+.1%} to {told.high:+.1%})"
+    return f"{found}; {told.slots_needed:,} more slots until it is known to 5 %" if told.slots_needed else found
 
 
 def _ended(known: Snapshots) -> list[str]:

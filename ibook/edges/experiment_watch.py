@@ -14,7 +14,7 @@ from ibook.edges.price_snapshots import Snapshots
 from ibook.edges.slot_log import SlotLog
 from ibook.errors import IbookError
 from ibook.experiment_figures import ArmReport, Tally, report, tally
-from ibook.experiment_guard import figures_of, losing
+from ibook.experiment_guard import figures_of, losing, may_judge
 from ibook.experiments import ending, shares_of
 from ibook.messages import ArmFigures, PriceExperiment
 from ibook.settings import Settings
@@ -39,6 +39,7 @@ class ExperimentWatch:
         self._snapshots = snapshots
         self._clock = clock
         self._grace = timedelta(seconds=settings.quote_grace_seconds)
+        self._patience = timedelta(seconds=settings.price_experiment_patience_seconds)
         self._log: SlotLog | None = None
         self._closed, self._counts_from = Tally(), 0
         self._told: list[ArmFigures] = []
@@ -83,7 +84,8 @@ class ExperimentWatch:
         total = tally(experiment_slots(book.settled(whole, self._grace), self._counts_from), self._closed)
         reports = report(total)
         self._tell(reports, self._log.since or now, now)
-        self._end_what_loses(reports, order, now)
+        if may_judge(total, now=now, patience=self._patience):
+            self._end_what_loses(reports, order, now)
 
     def _begin_anew(self) -> None:
         if self._log is not None:

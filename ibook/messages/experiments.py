@@ -59,6 +59,8 @@ class ArmFigures(Struct, frozen=True, kw_only=True):
     low: float | None = None
     """Interval of 95 % for the uplift that holds at all times at once."""
     high: float | None = None
+    slots_needed: int | None = None
+    """More slots, of all arms, until the uplift is known to a twentieth; while there is no interval, until there is."""
 
 
 class ExperimentFigures(Message, frozen=True, kw_only=True, tag="experiment_figures.v1"):

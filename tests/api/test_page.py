@@ -62,7 +62,8 @@ def test_the_page_shows_what_the_arms_of_the_experiment_earn_and_which_was_ended
         message_id="f", occurred_at=NOW, version=1, since=NOW,
         arms=[
             ArmFigures(arm="list_price", slots=40, offers=400, sales=40, revenue_per_offer=0.1),
-            ArmFigures(arm="rules", slots=3, offers=30, sales=3, revenue_per_offer=0.1),
+            ArmFigures(arm="rules", slots=3, offers=30, sales=3, revenue_per_offer=0.1,
+                       slots_needed=1234),
             ArmFigures(arm="bandit", slots=300, offers=3000, sales=310, revenue_per_offer=0.108, uplift=0.08,
                        low=-0.01, high=0.18),
         ],
@@ -71,7 +72,7 @@ def test_the_page_shows_what_the_arms_of_the_experiment_earn_and_which_was_ended
     api.clock.advance(timedelta(minutes=5))
     shown = page(api, "/prices")
     assert "+8.0% (-1.0% to +18.0%)" in shown
-    assert "too few slots" in shown
+    assert "too early to say: about 1,234 more slots" in shown
     assert "Rule on seats and time: ended. It &lt;loses&gt;." in shown
     assert re.search(r"List price</td><td class=.n.>50%", shown)
 

@@ -1,6 +1,6 @@
 """Uplift and its intervals: the truth lies inside at every look at once, as often as they say."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 from ibook.anytime import margin, needed
-from ibook.experiment_figures import FEWEST_SLOTS, Slot, moments, report, tally, uplift
+from ibook.experiment_figures import FEWEST_SALES, FEWEST_SLOTS, Slot, moments, report, tally, uplift
 from ibook.experiments import ExperimentArm, exact_shares
 from ibook.messages import ExperimentShares
 
@@ -114,9 +114,41 @@ def test_slots_in_which_an_arm_could_not_be_drawn_say_nothing_of_it() -> None:
     assert rules == rules_later
 
 
-def test_with_few_slots_or_no_sales_there_is_no_interval() -> None:
+def test_with_few_slots_or_sales_there_is_no_interval_but_how_many_slots_it_takes() -> None:
     shares = exact_shares(0.5, 0.0)
-    few = slots("list_price", FEWEST_SLOTS - 1, 1.0, shares) + slots("bandit", 100, 1.0, shares)
-    unsold = slots("list_price", 100, 0.0, shares) + slots("bandit", 100, 1.0, shares)
-    assert [report(tally(each))[1].uplift for each in (few, unsold)] == [None, None]
+    few = slots("list_price", FEWEST_SLOTS - 5, 1.0, shares) + slots("bandit", 100, 1.0, shares)
+    seldom = [replace(each, sales=i % 10 == 0) for i, each in enumerate(slots("list_price", 100, 1.0, shares))]
+    unsold = [replace(each, sales=0, revenue=0.0) for each in slots("list_price", 100, 0.0, shares)]
+    found = [report(tally([*each, *slots("bandit", 100, 1.0, shares)])) for each in (few[:20], seldom, unsold)]
+    assert [(bandit.uplift, bandit.slots_needed) for _, bandit in found] == [(None, 30), (None, 200), (None, None)]
     assert report(tally([])) == []
+
+
+def test_about_the_slots_that_are_said_to_be_needed_make_the_uplift_known_so_well() -> None:
+    """Asked after 500 slots for what is known after 1,200 the report says about 1,200."""
+    rng, n, said = np.random.default_rng(5), np.arange(1.0, SLOTS + 1.0), []
+    for _ in range(60):
+        found = world(rng)
+        bandit = moments(np.where(found.arm == 1, 1 / BANDIT_SHARE, 0.0), found.revenue, found.offers, running=True)
+        base = moments(np.where(found.arm == 0, 1 / LIST_SHARE, 0.0), found.revenue, found.offers, running=True)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            sd = uplift(bandit, base, n).sd
+        said.append(needed(float(sd[499]), float(sd[1199] * margin(n[1199]))))
+    assert 1000 < np.median(said) < 1400
+    assert np.mean([600 < each < 2400 for each in said]) > 0.9
+
+
+def test_an_arm_of_few_sales_does_not_look_as_if_it_lost() -> None:
+    """Half an offer a slot: theory speaks of many sales, and without them one side would be missed too often."""
+    rng, lost = np.random.default_rng(12), 0
+    n = np.arange(1.0, SLOTS + 1.0)
+    for _ in range(REPEATS):
+        arm = np.where(rng.random(SLOTS) < LIST_SHARE, 0, 1)
+        offers = rng.poisson(0.5, SLOTS).astype(np.float64)
+        revenue = rng.binomial(offers.astype(np.int64), 0.5).astype(np.float64)
+        bandit = moments(np.where(arm == 1, 1 / (1 - LIST_SHARE), 0.0), revenue, offers, running=True)
+        base = moments(np.where(arm == 0, 1 / LIST_SHARE, 0.0), revenue, offers, running=True)
+        begun = np.minimum(np.cumsum(revenue * (arm == 0)), np.cumsum(revenue * (arm == 1))) >= FEWEST_SALES
+        with np.errstate(invalid="ignore", divide="ignore"):
+            lost += bool(np.any((uplift(bandit, base, n).high < 0.0) & begun))
+    assert lost / REPEATS <= 0.04

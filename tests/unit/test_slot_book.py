@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibook.experiment_figures import ArmReport
-from ibook.experiment_guard import losing
+from ibook.experiment_figures import ArmReport, tally
+from ibook.experiment_guard import losing, may_judge
 from ibook.experiments import exact_shares
 from ibook.messages import PriceReward, QuoteIssued
 from ibook.slot_book import SETTLE, SlotBook, experiment_slots
@@ -113,3 +113,16 @@ def test_an_arm_ends_when_its_whole_interval_lies_below_the_loss_that_is_allowed
 def test_an_arm_that_decides_no_more_is_not_ended_again() -> None:
     shares = exact_shares(0.5, 0.0)
     assert [losing([arm(name, -0.05)], shares, loss=0.02) is None for name in ("rules", "bandit")] == [True, False]
+
+
+def test_no_arm_is_judged_before_its_experiment_is_so_old() -> None:
+    book = book_of([quote(slot=2, occurred_at=NOW + timedelta(minutes=5)), quote(), reward(0, 1, 1)])
+    total = tally(experiment_slots(book.settled(SETTLED_AT + GRACE * 9, GRACE), 0))
+    hour = timedelta(hours=1)
+    assert may_judge(total, now=NOW + hour, patience=hour)
+    assert not may_judge(total, now=NOW + hour - timedelta(seconds=1), patience=hour)
+    assert not may_judge(tally([]), now=NOW + hour, patience=timedelta(0))
+    later = tally(
+        experiment_slots(book_of([quote(slot=3, occurred_at=NOW + hour)]).settled(NOW + hour * 9, GRACE), 0), total
+    )
+    assert later.begun == NOW
