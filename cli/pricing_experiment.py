@@ -101,7 +101,7 @@ def _standing(settings: "Settings", since: str, within: float) -> "Standing":
     begin = instant(since, datetime.now(UTC)) or datetime.now(UTC) - timedelta(days=7)
     now = datetime.now(UTC)
     whole = read_until(settings, "journal-to-rewards", QUOTE_JOURNAL, now)
-    with SlotLog(settings, begin) as log:
+    with SlotLog(settings, begin, shown=True) as log:
         book = log.read_on()
     return standing_of(
         book, order, shares_of(settings), since=begin, now=now, whole=whole,

@@ -1,6 +1,6 @@
 """What `ibook pricing report` and `ibook pricing experiment` say, in words and as JSON."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ibook.experiment_figures import FEWEST_SALES, FEWEST_SLOTS, ArmReport, report, tally
 from ibook.experiments import ARMS, LIST_PRICE, Trial, share_of, standing_at
 from ibook.messages import ArmEnded, ExperimentShares, PriceExperiment
-from ibook.slot_book import SlotBook, arm_of, experiment_slots
+from ibook.slot_book import SlotBook, arm_of, experiment_slots, left_out, shown_by_arm
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -32,6 +32,10 @@ class Standing:
     """How long ago the oldest journal entry came that the rewards worker has not read."""
     within: float
     arms: Sequence[ArmReport]
+    shown: Mapping[str, int]
+    """Arm -> prices shown in its settled slots, whether they count or not."""
+    left_out: Mapping[str, int]
+    """Why settled slots are no part of it -> how many."""
 
     @property
     def slots(self) -> int:
@@ -53,6 +57,7 @@ def standing_of(
         open_slots=drawn - sum(arm_of(decision) is not None for decision, _ in settled),
         next_settled=book.next_settled(now, grace), behind=now - whole, within=within,
         arms=report(tally(experiment_slots(settled, counts_from)), within=within),
+        shown=shown_by_arm(book, settled, counts_from), left_out=left_out(settled, counts_from),
     )  # fmt: skip
 
 
@@ -63,6 +68,7 @@ def sentences(found: Standing) -> Iterator[str]:
     since = f"{found.since:%Y-%m-%d %H:%M} UTC"
     if not found.slots:
         yield f"There is nothing to report yet: no slot that was shown since {since} is settled."
+        yield from left_out_sentences(found)
         if found.next_settled:
             yield (
                 f"{found.open_slots} are open; the first will be settled at {found.next_settled:%Y-%m-%d %H:%M:%S} "
@@ -74,8 +80,21 @@ def sentences(found: Standing) -> Iterator[str]:
         f"{found.slots:,} settled slots of {found.events:,} events with {offers:,} offers since {since}; "
         f"{found.open_slots:,} are still open."
     )
+    yield from left_out_sentences(found)
     if found.behind > BEHIND:
         yield f"journal-to-rewards is {found.behind.total_seconds():,.0f} s behind: so much longer are slots open."
+
+
+def left_out_sentences(found: Standing) -> Iterator[str]:
+    """What the figures do not hold."""
+    if found.left_out:
+        yield "Left out are slots " + ", ".join(f"{why} ({n:,})" for why, n in sorted(found.left_out.items())) + "."
+    shown, offers = sum(found.shown.values()), sum(each.offers for each in found.arms)
+    if shown > offers:
+        yield (
+            f"Of {shown:,} prices shown {shown - offers:,} do not count as offers: of buyers beyond their caps, or "
+            "with a sale that was declined or taken back."
+        )
 
 
 def ended_sentences(ended: Sequence[ArmEnded]) -> Iterator[str]:
@@ -118,11 +137,12 @@ def table(found: Standing) -> "Table":
 
     drawn = Table(box=None)
     drawn.add_column("arm")
-    for head in ("slots", "offers", "sales", "revenue per offer", "uplift", "from", "to", "slots needed"):
+    for head in ("slots", "shown", "offers", "sales", "revenue per offer", "uplift", "from", "to", "slots needed"):
         drawn.add_column(head, justify="right")
     for each in found.arms:
         drawn.add_row(
-            NAMES[each.arm], f"{each.slots:,}", f"{each.offers:,}", f"{each.sales:,}",
+            NAMES[each.arm],
+            *(f"{n:,}" for n in (each.slots, found.shown.get(each.arm, 0), each.offers, each.sales)),
             "" if each.revenue_per_offer is None else f"{each.revenue_per_offer:.2%}", *_uplift(each),
         )  # fmt: skip
     return drawn
@@ -148,5 +168,7 @@ def as_json(found: Standing) -> dict[str, Any]:
         "open_slots": found.open_slots,
         "behind_seconds": found.behind.total_seconds(),
         "within": found.within,
+        "shown": dict(found.shown),
+        "left_out": dict(found.left_out),
         "arms": [asdict(each) for each in found.arms],
     }

@@ -4,6 +4,7 @@ A slot is known by event, ticket type, number and price: where people intervened
 counts as two.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from msgspec.structs import replace
 from ibook.experiment_figures import Slot
 from ibook.experiments import ARMS, ExperimentArm
 from ibook.messages import PriceReward, QuoteIssued
+from ibook.pricing import RULE_ARM
 
 SETTLE = timedelta(seconds=5)
 """After a quote's grace is over, until its reward must have been read."""
@@ -26,6 +28,11 @@ class SlotKey(NamedTuple):
     ticket_type: str
     slot: int
     price_minor: int
+
+    @classmethod
+    def of(cls, decision: QuoteIssued) -> "SlotKey":
+        """The slot that a quote is of."""
+        return cls(decision.event_id, decision.ticket_type, decision.slot, decision.price_minor)
 
 
 @dataclass(slots=True)
@@ -48,6 +55,8 @@ class SlotRecord(NamedTuple):
 class SlotBook:
     """Adds up; one thread at a time."""
 
+    shown: dict[SlotKey, set[int]] | None = None
+    """The quotes of each slot, by hash, whether they count or not; None: who does not ask is spared the memory."""
     decisions: dict[SlotKey, QuoteIssued] = field(default_factory=dict)
     outcomes: dict[SlotKey, Outcome] = field(default_factory=dict)
     _read: dict[tuple[int, int], int] = field(default_factory=dict)
@@ -55,11 +64,16 @@ class SlotBook:
 
     def issue(self, quote: QuoteIssued) -> None:
         """Note what a quote says of its slot."""
-        key = SlotKey(quote.event_id, quote.ticket_type, quote.slot, quote.price_minor)
+        key = SlotKey.of(quote)
+        if self.shown is not None:
+            self.shown.setdefault(key, set()).add(hash(quote.quote_id))
         known = self.decisions.get(key)
-        if known is None or quote.occurred_at < known.occurred_at:
+        first = known if known is not None and known.occurred_at <= quote.occurred_at else quote
+        # An order in the middle of a slot: part of it is the experiment's and part is not, so none is.
+        decided_by = quote.decided_by if known is None or known.decided_by == quote.decided_by else ""
+        if first is not known or decided_by != first.decided_by:
             # Without what is a quote's own: there may be a hundred thousand slots.
-            self.decisions[key] = replace(quote, message_id="", quote_id="", event_id=key.event_id)
+            self.decisions[key] = replace(first, message_id="", quote_id="", buyer="", decided_by=decided_by)
 
     def reward(self, reward: PriceReward, partition: int) -> None:
         """Add a reward that was read from this partition; a repeated one counts once."""
@@ -83,7 +97,7 @@ class SlotBook:
         """The slots that are settled, which then are forgotten: what is taken back later changes nothing."""
         found = list(self.settled(now, grace))
         for decision, _ in found:
-            key = SlotKey(decision.event_id, decision.ticket_type, decision.slot, decision.price_minor)
+            key = SlotKey.of(decision)
             del self.decisions[key]
             self.outcomes.pop(key, None)
         return found
@@ -108,6 +122,34 @@ def experiment_slots(records: Iterable[SlotRecord], counts_from: int) -> Iterato
             outcome.revenue_minor / decision.list_price_minor,
             decision.occurred_at,
         )
+
+
+def shown_by_arm(book: SlotBook, records: Iterable[SlotRecord], counts_from: int) -> Counter[str]:
+    """Prices shown in the slots of the experiment, by arm, whether they count or not; of a book that keeps them."""
+    found: Counter[str] = Counter()
+    for decision, _ in records:
+        if arm_of(decision) and decision.experiment >= counts_from:
+            found[decision.decided_by] += len((book.shown or {}).get(SlotKey.of(decision), ()))
+    return found
+
+
+def left_out(records: Iterable[SlotRecord], counts_from: int) -> Counter[str]:
+    """Why slots are no part of the experiment -> how many."""
+    found: Counter[str] = Counter()
+    for decision, _ in records:
+        if arm_of(decision) is None:
+            found[_why_left_out(decision)] += 1
+        elif decision.experiment < counts_from:
+            found["of an earlier experiment"] += 1
+    return found
+
+
+def _why_left_out(decision: QuoteIssued) -> str:
+    if decision.total_propensity is not None:
+        return "by a policy that was gone back to, or with an order in their middle"
+    if decision.arm == RULE_ARM:
+        return "by rule, since learning was away"
+    return "at list price, by order or for want of a policy"
 
 
 def arm_of(decision: QuoteIssued) -> ExperimentArm | None:

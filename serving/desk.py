@@ -1,5 +1,6 @@
 """What the price API knows and decides, in memory: the slot's price of a ticket type, for lists and as a quote."""
 
+import dataclasses
 import secrets
 import threading
 from collections.abc import Sequence
@@ -143,6 +144,8 @@ class PriceDesk:
         chosen_from, choice = self._chosen.get((event_id, ticket.name), (None, None))
         if choice is None or chosen_from != basis:
             choice = self._choose(listing, ticket, slot, in_effect(learned, control, slot, self.rules))
+            if control is not None:  # what was gone back to does not learn: it is not what the experiment compares
+                choice = dataclasses.replace(choice, decided_by="")
             self._chosen[event_id, ticket.name] = basis, choice
         return choice
 

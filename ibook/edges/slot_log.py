@@ -22,9 +22,9 @@ READ = (QUOTE_JOURNAL, PRICE_REWARDS)
 class SlotLog:
     """Reads on from where it was; one thread at a time. A context manager."""
 
-    def __init__(self, settings: Settings, since: datetime | None = None) -> None:
-        """Offers shown since; all that the log holds without it."""
-        self.book = SlotBook()
+    def __init__(self, settings: Settings, since: datetime | None = None, *, shown: bool = False) -> None:
+        """Offers shown since; all that the log holds without it. `shown`: the book keeps which quotes a slot had."""
+        self.book = SlotBook(shown={} if shown else None)
         self.since = since
         self._settings = settings
         self._consumer = log_reader(settings.kafka_bootstrap)

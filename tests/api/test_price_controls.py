@@ -71,6 +71,7 @@ def test_a_rollback_draws_from_the_earlier_policy_and_journals_it(api: Api) -> N
     assert (price in (4500, 5500), source) == (True, "policy")
     entry = api.journal.entries[-1]
     assert (entry.policy_version, entry.propensity) == (2, {4500: 0.25, 5500: 0.75}[entry.price_minor])
+    assert (entry.decided_by, entry.total_propensity) == ("", entry.propensity), "drawn, but no part of the experiment"
 
 
 def stale() -> PricePolicy:

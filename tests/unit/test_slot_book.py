@@ -10,7 +10,7 @@ from ibook.experiment_figures import ArmReport, tally
 from ibook.experiment_guard import losing, may_judge
 from ibook.experiments import exact_shares
 from ibook.messages import PriceReward, QuoteIssued
-from ibook.slot_book import SETTLE, SlotBook, experiment_slots
+from ibook.slot_book import SETTLE, SlotBook, experiment_slots, left_out, shown_by_arm
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 GRACE = timedelta(minutes=1)
@@ -126,3 +126,41 @@ def test_no_arm_is_judged_before_its_experiment_is_so_old() -> None:
         experiment_slots(book_of([quote(slot=3, occurred_at=NOW + hour)]).settled(NOW + hour * 9, GRACE), 0), total
     )
     assert later.begun == NOW
+
+
+@given(st.permutations([0, 1, 2]))
+def test_a_slot_with_an_order_in_its_middle_is_no_part_of_the_experiment(places: list[int]) -> None:
+    times = [NOW, NOW + timedelta(seconds=1), NOW + timedelta(seconds=2)]
+    steps = [
+        quote(occurred_at=at, decided_by=by) for at, by in zip(times, ("list_price", "", "list_price"), strict=True)
+    ]
+    book = book_of([*(steps[place] for place in places), reward(0, 1, 1)])
+    settled = list(book.settled(SETTLED_AT, GRACE))
+    assert list(experiment_slots(settled, 0)) == []
+    assert left_out(settled, 0).total() == 1
+
+
+def test_what_is_left_out_is_counted_by_its_reason() -> None:
+    book = book_of([
+        quote(1), quote(2, experiment=1), quote(3, decided_by=""),
+        quote(4, decided_by="", total_propensity=None), quote(5, decided_by="", total_propensity=None, arm=-2),
+    ])  # fmt: skip
+    assert left_out(book.settled(SETTLED_AT, GRACE), 2) == {
+        "of an earlier experiment": 1, "by a policy that was gone back to, or with an order in their middle": 1,
+        "at list price, by order or for want of a policy": 1, "by rule, since learning was away": 1,
+    }  # fmt: skip
+
+
+def test_prices_that_were_shown_and_do_not_count_are_known_and_repeats_are_not_shown_twice() -> None:
+    book = SlotBook(shown={})
+    for each in (
+        quote(quote_id="a"),
+        quote(quote_id="b"),
+        quote(quote_id="a"),
+        quote(slot=2, quote_id="c", experiment=1),
+    ):
+        book.issue(each)
+    book.reward(reward(0, 1, 1), 0)
+    settled = list(book.settled(SETTLED_AT, GRACE))
+    assert shown_by_arm(book, settled, 2) == {"list_price": 2}
+    assert sum(slot.offers for slot in experiment_slots(settled, 2)) == 1
