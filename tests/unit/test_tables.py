@@ -33,18 +33,19 @@ def row_of(fact: Fact, key: str) -> dict[str, Any]:
 @given(facts(things(), max_size=25), st.lists(st.integers(0, 3 * 86400 * SECOND), min_size=1, max_size=5))
 def test_every_instant_sees_what_had_happened_until_then(history: list[Fact], agos_us: list[int]) -> None:
     history = list({fact.occurred_us: fact for fact in history}.values())  # ties break by ids, which rows have not
+    features = things()
     rows = [row_of(fact, "mine") for fact in history] + [row_of(fact, "another's") for fact in history]
     instants = [("mine", from_us(LATEST_US - ago_us)) for ago_us in agos_us]
     found = features_at(every_kind(), COLUMNS, rows, instants)
     for ago_us, values in zip(agos_us, found, strict=True):
         as_of_us = LATEST_US - ago_us
         past = [fact for fact in history if fact.occurred_us <= as_of_us]
-        for name, feature, window_s in named_windows(things()):
+        for name, feature, window_s in named_windows(features):
             if past:
-                assert is_right(things(), feature, window_s, past, as_of_us, values[name]), name
+                assert is_right(features, feature, window_s, past, as_of_us, values[name]), name
             else:
                 assert same(values[name], 0.0 if feature.kind in ("count", "sum", "distinct") else float("nan"))
-    assert hop_at(things(), 0) == 1
+    assert hop_at(features, 0) == 1
 
 
 def test_empty_cells_are_no_ids() -> None:
