@@ -165,7 +165,7 @@ def running_platform(
     settings: Settings,
     *,
     fresh: bool = False,
-    keep: Sequence[str] = ("models", "demo", "bench"),
+    keep: Sequence[str] = state.KEPT,
     workers: Sequence[Worker] = WORKERS,
     prepare: bool = True,
     preferred_ports: Mapping[str, int] | None = None,
@@ -183,7 +183,7 @@ def running_platform(
     data_dir = settings.data_dir.absolute()
     settings = settings.model_copy(update={"data_dir": data_dir})
     with ExitStack() as stack:
-        state.mark_data_dir(data_dir)
+        state.mark_data_dir(data_dir, keep)
         stack.enter_context(state.exclusive(data_dir))
         ports = Ports(preferred_ports or {}, state.read_state(data_dir))
         if fresh:

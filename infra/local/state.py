@@ -5,7 +5,7 @@ import json
 import os
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +20,8 @@ from ibook.settings import Settings, load_settings
 from infra.local.processes import disk_errors, wait_until
 
 _MARK = ".made-by-ibook"
+KEPT = ("models", "demo", "bench")
+"""What stays in a data folder that is begun anew: models, and folders of their own that are like it."""
 _LOCK_SECONDS = 0.5
 """Somebody who only looks holds the lock for an instant."""
 
@@ -125,11 +127,14 @@ def _flock(file: IO[str], mode: int) -> bool:
     return True
 
 
-def mark_data_dir(data_dir: Path) -> None:
-    """Make the folder, and mark it as ours when it holds nothing yet. Raises ConfigurationError."""
+def mark_data_dir(data_dir: Path, keep: Collection[str] = KEPT) -> None:
+    """Make the folder, and mark it as ours when it holds nothing yet, but maybe what is kept whatever happens.
+
+    A measurement or a training makes `bench` or `models` in it before any platform does. Raises ConfigurationError.
+    """
     with disk_errors(data_dir):
         data_dir.mkdir(parents=True, exist_ok=True)
-        if not any(data_dir.iterdir()):
+        if all(path.name in ("run", *keep) for path in data_dir.iterdir()):
             (data_dir / _MARK).touch()
 
 
