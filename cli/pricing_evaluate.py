@@ -1,13 +1,12 @@
 """`ibook pricing evaluate`: what another policy would have earned, from the log, before anybody sees its prices."""
 
-import json
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.findings import JsonFile, show, write_json
 from cli.settings import DataDir, settings_of_running
 from ibook.errors import ConfigurationError
 
@@ -22,7 +21,7 @@ def evaluate(
     log: Annotated[Path | None, typer.Option(help="A log of others, .parquet or .csv, in place of our own.")] = None,
     since: Annotated[str, typer.Option(help="How far back in our own log: 12h, 7d, or a time.")] = "7d",
     report: Annotated[Path | None, typer.Option(help="Write an HTML page.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the result to this file.")] = None,
+    json_file: JsonFile = None,
     seed: Annotated[int, typer.Option(help="Of the rejection that replay does.")] = 0,
     data_dir: DataDir = None,
 ) -> None:
@@ -30,8 +29,6 @@ def evaluate(
 
     Reads quotes and settled rewards from Kafka, or a file; nothing is published and nobody sees its prices.
     """
-    from rich.console import Console
-
     from cli.evaluation import as_json, notes, page, sentences, table
     from ibook.candidates import read_candidate
 
@@ -41,15 +38,8 @@ def evaluate(
         found = _on_file(candidate, name, log, seed)
     else:
         found = _on_our_log(candidate, name, settings_of_running(data_dir), since, seed)
-    for sentence in sentences(found):
-        print(sentence)
-    print()
-    Console(width=None if sys.stdout.isatty() else 160).print(table(found))
-    print()
-    for sentence in notes(found):
-        print(sentence)
-    if json_file is not None:
-        json_file.write_text(json.dumps(as_json(found), indent=2, default=str) + "\n")
+    show(sentences(found), table(found), notes(found))
+    write_json(json_file, as_json(found))
     if report is not None:
         report.write_text(page(found), encoding="utf-8")
         print(f"\nThe page is {report}.")

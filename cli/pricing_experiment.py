@@ -1,14 +1,12 @@
 """`ibook pricing report` and `experiment`: do learned prices earn more, and who decides how many slots."""
 
-import json
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.findings import JsonFile, show, write_json
 from cli.settings import DataDir, person, settings_of_running
 from ibook.errors import ConfigurationError
 
@@ -25,28 +23,18 @@ def report(
     within: Annotated[
         float, typer.Option(min=0.001, max=1.0, help="How exactly the uplift is to be known, for the slots needed.")
     ] = 0.05,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the result to this file.")] = None,
+    json_file: JsonFile = None,
     data_dir: DataDir = None,
 ) -> None:
     """What each arm of the experiment earned per offer against list price; its intervals hold while watched.
 
     Reads quotes and settled rewards from Kafka; nothing is published.
     """
-    from rich.console import Console
-
     from cli.pricing_report import as_json, notes, sentences, table
 
     found = _standing(settings_of_running(data_dir), since, within)
-    for sentence in sentences(found):
-        print(sentence)
-    if found.slots:
-        print()
-        Console(width=None if sys.stdout.isatty() else 160).print(table(found))
-        print()
-        for sentence in notes(found):
-            print(sentence)
-    if json_file is not None:
-        json_file.write_text(json.dumps(as_json(found), indent=2, default=str) + "\n")
+    show(sentences(found), table(found) if found.slots else None, notes(found))
+    write_json(json_file, as_json(found))
 
 
 def experiment(
