@@ -76,12 +76,14 @@ def _dot(x: float, y: float, title: str) -> str:
 
 
 def beliefs_chart(
-    prices_minor: Sequence[int], probabilities: Sequence[float], intervals: Sequence[tuple[float, float]],
-    means: Sequence[float], *, label: str,
-) -> Markup:  # fmt: skip
-    """A row per price: how likely it is drawn as a bar, and the interval of the share of offers that sell as a line."""
+    prices_minor: Sequence[int], intervals: Sequence[tuple[float, float]], means: Sequence[float], *, label: str
+) -> Markup:
+    """A row per price: what an offer at it is expected to earn as a bar, and as a line the interval of the share of
+    offers that sell. How likely a price is drawn is not shown: propensities stay in the journal."""
     row, middle = 24, WIDTH * 0.52
-    full = middle - LEFT - 48
+    full = middle - LEFT - 100
+    earned = [price * mean for price, mean in zip(prices_minor, means, strict=True)]
+    most = max(1e-9, *earned)
     widest = max(1e-9, *(high for _, high in intervals))
 
     def x(share: float) -> float:
@@ -90,13 +92,13 @@ def beliefs_chart(
     rows = [
         f'<g transform="translate(0 {TOP + row * number})">'
         f'<text x="{LEFT - 6}" y="13" text-anchor="end">{money(price)}</text>'
-        f'<rect class="bar" x="{LEFT}" y="3" width="{full * probability:.1f}" height="12"/>'
-        f'<text x="{LEFT + full * probability + 4:.1f}" y="13">{probability:.0%}</text>'
+        f'<rect class="bar" x="{LEFT}" y="3" width="{full * earns / most:.1f}" height="12"/>'
+        f'<text x="{LEFT + full * earns / most + 4:.1f}" y="13">{money(round(earns))}</text>'
         f'<text x="{middle + 14:.1f}" y="13" text-anchor="end">{mean:.1%}</text>'
         f'<line class="line" x1="{x(low):.1f}" x2="{x(high):.1f}" y1="9" y2="9"/>'
         f"{_dot(x(mean), 9, f'{mean:.1%} of offers sell ({low:.1%} to {high:.1%})')}</g>"
-        for number, (price, probability, (low, high), mean) in enumerate(
-            zip(prices_minor, probabilities, intervals, means, strict=True)
+        for number, (price, earns, (low, high), mean) in enumerate(
+            zip(prices_minor, earned, intervals, means, strict=True)
         )
     ]
     return _svg("".join(rows), TOP * 2 + row * len(rows), label)

@@ -166,9 +166,7 @@ def _beliefs(view: View, listing: EventListed, ticket: TicketType) -> str:
     arms = _arms(view, listing.event_id, ticket.name)
     if arms is None:
         return ""
-    return beliefs_chart(
-        arms.prices_minor, arms.probabilities, arms.interval, arms.expected_sales, label=f"Beliefs on {ticket.name}"
-    )
+    return beliefs_chart(arms.prices_minor, arms.interval, arms.expected_sales, label=f"Beliefs on {ticket.name}")
 
 
 def _arms(view: View, event_id: str, ticket_type: str) -> ArmProbabilities | None:

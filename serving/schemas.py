@@ -56,8 +56,8 @@ class QuoteResponse(BaseModel):
     expected_revenue: ExpectedRevenue
     explanation: str = Field(description="For the shop's staff, not for buyers.")
     source: Source = Field(
-        description="`policy`: learned. `list_price`: no policy is known. `rules`: by seats and time, since the policy "
-        "is too old. `frozen`: list price by order."
+        description="`policy`: learned. `list_price`: no policy is known, or to compare with. `rules`: by seats and "
+        "time, since the policy is too old, or to compare with. `frozen`: list price by order."
     )
 
 
