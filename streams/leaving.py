@@ -20,6 +20,8 @@ from ibook.errors import OwnCodeFails
 log = structlog.get_logger()
 
 TICK_SECONDS = 0.2
+LOOK_SECONDS = 1.0
+"""Between two looks at a commit."""
 CLIENT_SECONDS = 1.0
 """Between two looks at the Kafka client."""
 
@@ -128,7 +130,7 @@ def leave_when_commits_hang(app: faust.App, limit_seconds: float, bootstrap: str
         elif since_boot() - hanging[1] > limit_seconds:
             leave("a commit does not end", seconds=round(since_boot() - hanging[1], 1))
 
-    every(app, 1.0, _look)
+    every(app, LOOK_SECONDS, _look)
 
 
 async def broker_listens(bootstrap: str) -> bool:

@@ -93,12 +93,13 @@ def test_a_worker_leaves_a_commit_that_hangs_unless_kafka_is_away(
 ) -> None:
     left: list[str] = []
     monkeypatch.setattr("streams.leaving.leave", lambda reason, **facts: left.append(reason))
+    monkeypatch.setattr("streams.leaving.LOOK_SECONDS", 0.1)
     app: Any = AppThatCommitsForEver()
 
     async def _watched() -> None:
         server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1] if listens else free_port()
-        leave_when_commits_hang(app, 0.5, f"127.0.0.1:{port}")
+        leave_when_commits_hang(app, 0.15, f"127.0.0.1:{port}")
         await app.run()
         server.close()
 

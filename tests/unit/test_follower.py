@@ -2,7 +2,7 @@
 
 import pytest
 
-from ibook.edges import follower
+from ibook.edges import follower, kafka
 from ibook.edges.follower import Follower
 from ibook.settings import Settings
 from infra.local.processes import free_port
@@ -16,6 +16,7 @@ def nobody() -> Settings:
 
 def test_a_kafka_that_is_away_is_told_in_a_sentence_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follower, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(kafka, "ANSWER_SECONDS", 0.5)  # nobody will answer
     told: list[str] = []
     following = Follower(nobody(), "model-releases", take=print, poll_seconds=0.1, trouble=told.append)
     following.start()

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from ibook import codec, topics
 from ibook.errors import ConfigurationError
+from simulator import sinks
 from simulator.__main__ import app, main, parse_end
 from simulator.console import Screen, progress, summary, told_to_stop
 from simulator.judgement import judge, load_thresholds
@@ -200,6 +201,7 @@ def test_without_a_platform_a_run_says_how_to_start_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("IBOOK_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    monkeypatch.setattr(sinks, "ANSWER_SECONDS", 0.5)  # nobody will answer
     said = refused(monkeypatch, capsys, "run", "normal", "--report", str(tmp_path / "report.html"))
     assert "No Kafka broker answers on 127.0.0.1:1" in said and "`ibook up --detach`" in said
     assert not (tmp_path / "report.html").exists()
@@ -302,6 +304,7 @@ def test_a_past_that_finds_no_kafka_says_how_to_have_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("IBOOK_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    monkeypatch.setattr(sinks, "ANSWER_SECONDS", 0.5)  # nobody will answer
     said = refused(monkeypatch, capsys, "history", "--hours", "1", "--to", "kafka")
     assert "answers on 127.0.0.1:1. Start a platform with `ibook up --detach`, or name a cluster" in said
 
