@@ -5,7 +5,7 @@ holds what the verdict worker would have seen without lag.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,8 +31,12 @@ class Recorded:
     message: Source
 
 
-def replay(history: Iterable[Recorded]) -> Iterator[Row]:
-    """Each purchase of a history with its feature vector; `history` must be in the order of `occurred_at`."""
+def _every(_: PurchaseRequested) -> bool:
+    return True
+
+
+def replay(history: Iterable[Recorded], *, wanted: Callable[[PurchaseRequested], bool] = _every) -> Iterator[Row]:
+    """Each wanted purchase of a history with its feature vector; `history` must be in the order of `occurred_at`."""
     states: dict[tuple[EntityName, str], RunningState] = {}
     offsets: defaultdict[str, int] = defaultdict(int)
     for recorded in history:
@@ -46,7 +50,7 @@ def replay(history: Iterable[Recorded]) -> Iterator[Row]:
                 features = MODEL_FEATURES[entity]
                 state = states[entity, key] = RunningState(features, features.layout.empty())
             state.fold(update)
-        if isinstance(recorded.message, PurchaseRequested):
+        if isinstance(recorded.message, PurchaseRequested) and wanted(recorded.message):
             as_of_us, keys = to_us(recorded.message.occurred_at), entity_keys(update.fact)
             computed = {entity: states[entity, key].compute(as_of_us) for entity, key in keys.items()}
             yield recorded.message, vector_of(recorded.message, computed)

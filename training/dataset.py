@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from ibook.clock import to_us
 from ibook.features import FEATURE_NAMES
 from ibook.labels import labels_as_of, settled_as_of, target_of
-from ibook.messages import FraudLabel, PaymentOutcome
+from ibook.messages import FraudLabel, PaymentOutcome, PurchaseRequested
 from ibook.replay import Recorded, replay
 
 
@@ -40,25 +41,28 @@ class Frame:
 def frame_of(history: Sequence[Recorded], *, from_us: int, until_us: int, as_of_us: int) -> Frame:
     """The labelled purchases with `from_us <= occurred_at < until_us`, labels as known at `as_of_us`.
 
-    Everything is replayed, also what lies before and after: windows need their past. Raises ValueError when no
-    purchase is left.
+    `history` must be in the order of `occurred_at`. What lies before is replayed too: windows need their past. Raises
+    ValueError when no purchase is left.
     """
     messages = [recorded.message for recorded in history]
     labels = labels_as_of((m for m in messages if isinstance(m, FraudLabel)), as_of_us)
     settled = settled_as_of((m for m in messages if isinstance(m, PaymentOutcome)), as_of_us)
-    rows, targets = [], []
-    for purchase, values in replay(history):
-        target = target_of(purchase.transaction_id, labels, settled)
-        if target is not None and from_us <= to_us(purchase.occurred_at) < until_us:
-            rows.append((purchase, values))
-            targets.append(target)
+
+    def target(purchase: PurchaseRequested) -> bool | None:
+        return target_of(purchase.transaction_id, labels, settled)
+
+    def wanted(purchase: PurchaseRequested) -> bool:
+        return to_us(purchase.occurred_at) >= from_us and target(purchase) is not None
+
+    until = takewhile(lambda recorded: to_us(recorded.message.occurred_at) < until_us, history)
+    rows = list(replay(until, wanted=wanted))
     if not rows:
         raise ValueError("no labelled purchase in this time")
     return Frame(
         transaction_ids=[purchase.transaction_id for purchase, _ in rows],
         occurred_us=np.array([to_us(purchase.occurred_at) for purchase, _ in rows], dtype=np.int64),
         features=np.stack([values for _, values in rows]),
-        is_fraud=np.array(targets, dtype=np.bool_),
+        is_fraud=np.array([target(purchase) for purchase, _ in rows], dtype=np.bool_),
     )
 
 

@@ -171,8 +171,7 @@ def _decided(
     posture: Posture = "normal" if now.model is not None else "rules_only"
     undecided = (
         Past(purchase, features, posture, None, purchase.occurred_at, "approve", 1.0, ())
-        for purchase, features in replay(history)
-        if window[0] <= purchase.occurred_at < window[1]
+        for purchase, features in replay(history, wanted=lambda purchase: window[0] <= purchase.occurred_at < window[1])
     )
     ours = (past for past in undecided if is_of(past, left_out))
     while batch := list(islice(ours, BATCH)):

@@ -94,6 +94,15 @@ def test_a_frame_of_a_past_knows_nothing_of_what_came_after_it(history: list[Rec
     assert np.array_equal(whole.features, cut.features, equal_nan=True)
 
 
+def test_a_frame_holds_what_a_replay_of_everything_gives(history: list[Recorded]) -> None:
+    first, last = instant(history[0]), instant(history[-1])
+    frame = frame_of(history, from_us=first + (last - first) // 3, until_us=last - (last - first) // 3, as_of_us=last)
+    whole = vectors(history)
+    held = zip(frame.transaction_ids, frame.features, strict=True)
+    assert {transaction: values.tobytes() for transaction, values in held}.items() <= whole.items()
+    assert 0 < len(frame) < len(whole)
+
+
 def test_a_replay_repeats_itself_to_the_byte(history: list[Recorded]) -> None:
     assert vectors(history) == vectors(list(history))
 
