@@ -13,6 +13,9 @@ from serving.app import create_app
 from serving.exposure import check_exposure
 from serving.heads import BoundedHeads
 
+SWITCH_SECONDS = 0.001
+"""How long a thread that journals, follows Kafka or scores may keep a request waiting for Python's lock; else 5 ms."""
+
 
 def bind(settings: Settings) -> socket.socket:
     """The listening socket. Raises ConfigurationError when the port can't be had."""
@@ -46,6 +49,7 @@ def main() -> int:
         print("No IBOOK_API_KEYS_FILE: everybody on this machine may ask for everything.", file=sys.stderr, flush=True)
     config = uvicorn.Config(app, log_level="warning", access_log=False, loop="uvloop",
                             http=BoundedHeads, ws="none", timeout_graceful_shutdown=5)  # fmt: skip
+    sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()  # what is imported stays: the collector need not walk it while requests wait
     server = uvicorn.Server(config)
     with listener:

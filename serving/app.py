@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 
 from ibook.clock import Clock, SystemClock
 from ibook.edges.price_snapshots import SnapshotReader, Snapshots
@@ -20,6 +21,9 @@ from serving.sales import Sales
 from serving.score_desk import ScoreDesk
 from serving.score_parts import ScoreParts
 from serving.short_way import ShortWay
+
+NO_TELEMETRY = TelemetryConfig(tracing=False, metrics=False, logs=False)
+"""`/metrics` and our own log say it all; FastAPI's would look at every request for somebody who listens."""
 
 
 def create_app(
@@ -51,7 +55,9 @@ def create_app(
             app.state.scores = await stack.enter_async_context(ScoreParts(settings, clock, score_desk))
             yield
 
-    app = FastAPI(title="ibook prices", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="ibook prices", version="1", lifespan=lifespan, docs_url=None, redoc_url=None, telemetry=NO_TELEMETRY
+    )  # fmt: skip
     app.state.settings, app.state.clock = settings, clock
     app.include_router(quotes.router)
     if settings.scores != "off":

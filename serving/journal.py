@@ -22,7 +22,8 @@ from serving.spool import Spool, SpoolFull, Waiting
 
 log = structlog.get_logger()
 
-POLL_SECONDS = 0.02
+REST_SECONDS = 0.02
+"""Between two looks at the disk: what came meanwhile is sent, and forgotten, together, and requests have the core."""
 LOOK_SECONDS = 5.0
 """How often Kafka is asked whether it is there."""
 TIDY_SECONDS = 1.0
@@ -146,9 +147,13 @@ class KafkaJournal:
     def _step(self) -> None:
         """Send what is new, hear what became of what was sent; sleep when there is nothing of either."""
         sent = self._send()
-        self._producer.poll(POLL_SECONDS if self._in_flight and not sent else 0)
+        self._producer.poll(0)
         self._note_deliveries()
-        if not sent and not self._in_flight:
+        if sent >= SENT_AT_ONCE:
+            return  # more waits
+        if sent or self._in_flight:
+            self._stop.wait(REST_SECONDS)
+        else:
             self._new.wait(1.0)
             self._new.clear()
 

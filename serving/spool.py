@@ -16,7 +16,7 @@ log = structlog.get_logger()
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS waiting (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, keep_until REAL NOT NULL, key BLOB NOT NULL, payload BLOB NOT NULL
+    number INTEGER PRIMARY KEY, keep_until REAL NOT NULL, key BLOB NOT NULL, payload BLOB NOT NULL
 )
 """
 SETTLED_AT_ONCE = 200
@@ -36,7 +36,7 @@ class Waiting(NamedTuple):
 
 
 class Spool:
-    """Messages in the order they came. Any thread may call; one process at a time holds a file.
+    """Messages in the order they came, numbered from a start on. Any thread may call; one process holds a file.
 
     What was added survives the end of the process, however it ends. The end of the machine can take the last moments,
     as it can of what Kafka has acknowledged: nothing waits for a disk to flush.
@@ -48,19 +48,25 @@ class Spool:
         self._lock = threading.Lock()
         self._rows = _open_or_begin_anew(path)
         self._checkpoints = _connect(path)
-        self._count: int = self._rows.execute("SELECT count(*) FROM waiting").fetchone()[0]
+        self._count: int
+        self._number: int
+        """The last one given."""
+        waiting = self._rows.execute("SELECT count(*), coalesce(max(number), 0) FROM waiting").fetchone()
+        self._count, self._number = waiting
 
     def __len__(self) -> int:
         return self._count
 
     def add(self, key: bytes, payload: bytes, keep_until: datetime) -> None:
         """Append one message. Raises SpoolFull."""
-        row = (keep_until.timestamp(), key, payload)
         with self._lock:
+            # SQLite would number them by itself, but note the last number in a second page of its log each time.
+            row = (self._number + 1, keep_until.timestamp(), key, payload)
             try:
-                self._rows.execute("INSERT INTO waiting (keep_until, key, payload) VALUES (?, ?, ?)", row)
+                self._rows.execute("INSERT INTO waiting (number, keep_until, key, payload) VALUES (?, ?, ?, ?)", row)
             except sqlite3.OperationalError as error:
                 raise SpoolFull(str(error)) from error
+            self._number += 1
             self._count += 1
 
     def after(self, number: int, limit: int) -> list[Waiting]:
