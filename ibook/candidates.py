@@ -144,7 +144,7 @@ def _fault(candidate: Candidate) -> str:
     match candidate:
         case FixedPrices():
             total = sum(candidate.probabilities.values())
-            if min(candidate.probabilities.values(), default=-1.0) < 0.0 or abs(total - 1.0) > 1e-6:
+            if min(candidate.probabilities.values(), default=-1.0) < 0.0 or not abs(total - 1.0) <= 1e-6:  # NaN too
                 return f"its probabilities sum to {total:g}; they must be at least 0 and sum to 1"
         case RulePrices():
             if not (

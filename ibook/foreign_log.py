@@ -15,6 +15,10 @@ NEEDED = ("arm", "propensity", "reward")
 OPTIONAL = ("cluster", "decisions")
 CONTEXT = "context_"
 MOST_ARMS = 1000
+LEAST_PROPENSITY = 1e-6
+"""A row that was drawn once in a million times would outweigh all others, if it is no slip of the pen."""
+LARGEST = 1e15
+"""Of any number: sums of squares stay far from where floats end."""
 
 
 def decisions_in(table: Table, candidate: Candidate) -> Decisions:
@@ -24,7 +28,7 @@ def decisions_in(table: Table, candidate: Candidate) -> Decisions:
     row is its own), `decisions` how many equal ones a row stands for (its `reward` is their sum), `context_…` is what
     the reward model sees. Raises ConfigurationError that names column and row.
     """
-    arms = [str(each) for each in _column(table, "arm")]
+    arms = _arms(table)
     names = sorted(set(arms))
     if len(names) > MOST_ARMS:
         raise ConfigurationError(f"The log has {len(names)} arms, {MOST_ARMS} at most: is `arm` a number of its own?")
@@ -32,6 +36,8 @@ def decisions_in(table: Table, candidate: Candidate) -> Decisions:
     numbers = np.array([place[arm] for arm in arms], dtype=np.int64)
     propensity, reward = _propensities(table), _floats(table, "reward")
     n = _floats(table, "decisions", lowest=0.0) if "decisions" in table else np.ones(len(arms))
+    if not n.any():
+        raise ConfigurationError("Every row of the log stands for 0 decisions.")
     target = _probabilities(table, candidate, names, len(arms))
     clusters = _clusters(table, len(arms))
     model = predictions(_context(table, len(arms)), numbers, reward, n, clusters, len(names))
@@ -40,6 +46,14 @@ def decisions_in(table: Table, candidate: Candidate) -> Decisions:
         weights=target[rows, numbers] / propensity, reward=reward, n=n, clusters=clusters,
         model=model[rows, numbers], baseline=np.sum(target * model, axis=1),
     )  # fmt: skip
+
+
+def _arms(table: Table) -> list[str]:
+    values = _column(table, "arm")
+    missing = next((row for row, each in enumerate(values, start=1) if each in (None, "") or each != each), None)
+    if missing:
+        raise ConfigurationError(f"Row {missing}: arm is missing.")
+    return [str(each) for each in values]
 
 
 def _probabilities(table: Table, candidate: Candidate, names: Sequence[str], n_rows: int) -> Floats:
@@ -91,18 +105,19 @@ def _floats(table: Table, name: str, *, lowest: float = -np.inf) -> Floats:
             number = float(value)
         except (TypeError, ValueError):
             raise ConfigurationError(f"Row {row}: {name} is {value!r}, not a number.") from None
-        if not np.isfinite(number) or number < lowest:
-            raise ConfigurationError(f"Row {row}: {name} is {value!r}, not a finite number of at least {lowest:g}.")
+        if not abs(number) <= LARGEST or number < lowest:
+            bounds = f"from {max(lowest, -LARGEST):g} to {LARGEST:g}"
+            raise ConfigurationError(f"Row {row}: {name} is {value!r}, not a number {bounds}.")
     return np.array([float(value) for value in values])
 
 
 def _propensities(table: Table) -> Floats:
     found = _floats(table, "propensity")
-    wrong = np.flatnonzero((found <= 0.0) | (found > 1.0))
+    wrong = np.flatnonzero((found < LEAST_PROPENSITY) | (found > 1.0))
     if len(wrong):
         raise ConfigurationError(
-            f"Row {wrong[0] + 1}: propensity is {found[wrong[0]]:g}; it must be above 0, since the arm was drawn, "
-            "and at most 1."
+            f"Row {wrong[0] + 1}: propensity is {found[wrong[0]]:g}; it must be above 0, since the arm was drawn "
+            f"({LEAST_PROPENSITY:g} at least), and at most 1."
         )
     return found
 
@@ -116,4 +131,8 @@ def _clusters(table: Table, n_rows: int) -> "np.ndarray[tuple[int], np.dtype[np.
 
 def _context(table: Table, n_rows: int) -> Floats:
     columns = [columns_of(np.array(table[name], dtype=object)) for name in table if name.startswith(CONTEXT)]
+    for name, found in zip((name for name in table if name.startswith(CONTEXT)), columns, strict=True):
+        wrong = np.flatnonzero(~(np.abs(found.reshape(n_rows, -1)) <= LARGEST).all(axis=1))
+        if len(wrong):
+            raise ConfigurationError(f"Row {wrong[0] + 1}: {name} is {table[name][wrong[0]]!r}, not a number to go by.")
     return np.column_stack(columns) if columns else np.zeros((n_rows, 0))

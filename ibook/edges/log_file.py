@@ -19,4 +19,7 @@ def read_table(path: Path) -> dict[str, list[Any]]:
         table = reader(path)
     except (OSError, pa.ArrowException) as error:
         raise ConfigurationError(f"The log {path} can't be read: {' '.join(str(error).split())}") from error
+    twice = next((name for name in table.column_names if table.column_names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigurationError(f"The log {path} has two columns {twice!r}.")
     return {str(name): table.column(name).to_pylist() for name in table.column_names}

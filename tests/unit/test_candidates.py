@@ -77,6 +77,7 @@ def test_the_learned_policy_under_other_guards_keeps_its_proportions_above_the_f
      ('kind = "fixed"', "missing required field `probabilities`"),
      ('kind = "fixed"\n[probabilities]\n"1.0" = 0.5', "sum to 0.5"),
      ('kind = "fixed"\n[probabilities]\n"1.0" = 1.5\n"1.1" = -0.5', "at least 0"),
+     ('kind = "fixed"\n[probabilities]\n"1.0" = nan', "sum to nan"),
      ('kind = "rules"\nlowest = 1.5', "lowest <= highest"), ('kind = "learned"\nfloor = 0.9', "floor <= 0.5"),
      ('kind = "rules"\nspeed = 3', "unknown field `speed`"), ('kind = "columns"\n[columns]', "names no columns")],
 )  # fmt: skip
@@ -172,6 +173,11 @@ def test_a_log_of_others_needs_arm_propensity_and_reward_and_may_say_more(tmp_pa
      ({"propensity": None}, "no column 'propensity'"), ({"reward": ["much"] * 200}, "Row 1: reward is 'much'"),
      ({"reward": [1.0] * 199 + [float("nan")]}, "Row 200: reward is nan"),
      ({"arm": ["c"] * 200}, "never shows the candidate's arm 'a'"),
+     ({"propensity": [0.5, 1e-300] * 100}, "Row 2: propensity is 1e-300; it must be above 0"),
+     ({"propensity": [None] * 200}, "Row 1: propensity is None"),
+     ({"reward": [1e308] * 200}, "Row 1: reward is 1e+308"),
+     ({"decisions": [0] * 200}, "stands for 0 decisions"), ({"arm": ["a", None] * 100}, "Row 2: arm is missing"),
+     ({"context_hour": [1.0] * 9 + [float("nan")] * 191}, "Row 10: context_hour is nan"),
      ({"arm": []}, "The log has no rows"), ({"arm": list(range(2000))}, "2000 arms")],
 )  # fmt: skip
 def test_what_is_wrong_with_a_log_is_said_by_row_and_column(
@@ -217,7 +223,15 @@ def test_the_command_reads_both_kinds_of_files_and_writes_page_and_json(tmp_path
 
 def test_a_file_that_is_no_table_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "log.parquet").write_bytes(b"no parquet")
-    for name, said in (("log.parquet", "can't be read"), ("none.csv", "can't be read"), ("log.txt", "neither")):
+    (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "twice.csv").write_text("arm,arm,propensity,reward\na,a,0.5,1\n")
+    for name, said in (
+        ("log.parquet", "can't be read"),
+        ("empty.csv", "can't be read"),
+        ("twice.csv", "two columns"),
+        ("none.csv", "can't be read"),
+        ("log.txt", "neither"),
+    ):
         with pytest.raises(ConfigurationError, match=said):
             evaluate(tmp_path, tmp_path / name)
 
