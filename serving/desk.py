@@ -79,6 +79,9 @@ class PriceDesk:
                     ticket_type=ticket.name,
                     price_minor=choice.price_minor,
                     list_price_minor=ticket.list_price_minor,
+                    expected_sales=_sales(choice),
+                    expected_revenue=_revenue(choice),
+                    explanation=choice.why,
                     source=choice.source,
                 )
                 for ticket, choice in choices
@@ -217,7 +220,6 @@ class PriceDesk:
 
 
 def _response(issued: QuoteIssued, choice: PriceChoice) -> QuoteResponse:
-    (low, high), price = choice.interval, choice.price_minor
     return QuoteResponse(
         quote_id=issued.quote_id,
         event_id=issued.event_id,
@@ -225,8 +227,18 @@ def _response(issued: QuoteIssued, choice: PriceChoice) -> QuoteResponse:
         price_minor=issued.price_minor,
         currency=issued.currency,
         expires_at=issued.expires_at,
-        expected_sales=ExpectedSales(mean=choice.expected_sales, low=low, high=high),
-        expected_revenue=ExpectedRevenue(mean=choice.expected_sales * price, low=low * price, high=high * price),
+        expected_sales=_sales(choice),
+        expected_revenue=_revenue(choice),
         explanation=choice.why,
         source=choice.source,
     )
+
+
+def _sales(choice: PriceChoice) -> ExpectedSales:
+    low, high = choice.interval
+    return ExpectedSales(mean=choice.expected_sales, low=low, high=high)
+
+
+def _revenue(choice: PriceChoice) -> ExpectedRevenue:
+    (low, high), price = choice.interval, choice.price_minor
+    return ExpectedRevenue(mean=choice.expected_sales * price, low=low * price, high=high * price)

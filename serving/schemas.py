@@ -67,6 +67,9 @@ class TicketPrice(BaseModel):
     ticket_type: str
     price_minor: int
     list_price_minor: int
+    expected_sales: ExpectedSales
+    expected_revenue: ExpectedRevenue
+    explanation: str = Field(description="For the shop's staff, not for buyers.")
     source: Source
 
 
