@@ -50,6 +50,16 @@ class PricingFindings:
     astray: list[str] = field(default_factory=list)
     """Cells of the learner that are not the sum of the rewards."""
 
+    def since(self, earlier: "PricingFindings") -> "PricingFindings":
+        """What is new since the same platform was looked at before."""
+        return PricingFindings(
+            self.quotes - earlier.quotes, self.rewards - earlier.rewards, self.repeated - earlier.repeated,
+            *([one for one in mine if one not in theirs] for mine, theirs in (
+                (self.lost, earlier.lost), (self.wrong, earlier.wrong), (self.conflicting, earlier.conflicting),
+                (self.astray, earlier.astray),
+            )),
+        )  # fmt: skip
+
     def final(self) -> bool:
         """Whether something is wrong that no time will mend."""
         return bool(self.conflicting)
@@ -66,7 +76,11 @@ class PricingFindings:
 def judge_pricing(
     answered: Iterable[str], logs: Logs, sums: Mapping[str, bytes], *, offers_of_a_buyer: int
 ) -> PricingFindings:
-    """Judge topics and the learner's table (event -> its newest state in the changelog)."""
+    """Judge whole topics and the learner's table (event -> its newest state in the changelog).
+
+    Whole ones, since a worker that starts again publishes the newest rewards of its partitions once more, whichever
+    night they are from: a window that begins later would hold rewards of quotes that are not in it.
+    """
     journal = _placed(logs[QUOTE_JOURNAL.name], m.QuoteJournal, m.QuoteIssued)
     issued = {one.quote_id: one for one, _ in journal}
     places = {one.quote_id: place for one, place in journal}
@@ -81,7 +95,7 @@ def judge_pricing(
         counts = [step.counted for step in steps]
         if _sum(counts) != due or not _plausible(counts):
             said = ", ".join(map(str, steps)) or "no reward"
-            found.wrong.append(f"{quote_id[:16]}, journalled at {places.get(quote_id)}: {said}, instead of {due}")
+            found.wrong.append(f"…{quote_id[-12:]}, journalled at {places.get(quote_id)}: {said}, instead of {due}")
     found.astray = _astray([reward for reward, _ in rewards], sums)
     return found
 

@@ -3,11 +3,12 @@
 import json
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from http.client import HTTPException
+from pathlib import Path
+from random import Random
 from urllib.request import urlopen
 
 import pytest
@@ -25,14 +26,15 @@ from infra.local.redis import LocalRedis
 from infra.local.workers import WORKERS
 from streams.rewards_to_policies import NAME as LEARNER
 from streams.rewards_to_policies import TABLE
+from tests.chaos.crashing import crashes_of, deaths, mortal_worker
 from tests.chaos.platform import ChaosPlatform, platform_on
 from tests.chaos.pricing_judge import JUDGED, PricingFindings, judge_pricing
 from tests.chaos.pricing_shop import PricingShop
-from tests.chaos.reader import Ends, consumer, ends, read_since
+from tests.chaos.reader import read_since
 from tests.chaos.report import Row
 from tests.workers import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(600)]
 
 REWARDS, OUTCOMES, SERVING, KAFKA = "journal-to-rewards", "outcomes-to-journal", "serving", "kafka"
 RATE = 15.0
@@ -45,7 +47,17 @@ SUMS = changelog(LEARNER, TABLE).name
 
 
 @pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChaosPlatform]:
+def crashes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """By worker: the lives it has yet to lose; none until a test asks for them."""
+    folder = tmp_path_factory.mktemp("crashes")
+    paths = {name: folder / f"{name}.txt" for name in (OUTCOMES, REWARDS, LEARNER)}
+    for path in paths.values():
+        path.write_text("")
+    return paths
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory, crashes: dict[str, Path]) -> Iterator[ChaosPlatform]:
     """A Kafka of its own and all that prices need; slots and quotes last for seconds."""
     folder = tmp_path_factory.mktemp("pricing")
     kafka, redis = LocalKafka(folder), LocalRedis(folder)
@@ -54,8 +66,9 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChaosPlatform
         serving_port=processes.free_port(), scores="off", slot_seconds=2, quote_ttl_seconds=4, quote_grace_seconds=4,
         policy_seconds=1, policy_max_age_seconds=MAX_AGE_SECONDS,
     )  # fmt: skip
-    chosen = [worker for worker in WORKERS if worker.name in (OUTCOMES, REWARDS, LEARNER, SERVING)]
-    with platform_on(settings, [kafka, redis], chosen) as running:
+    chosen = [worker for worker in WORKERS if worker.name == SERVING]
+    mortal = [mortal_worker(name, path) for name, path in crashes.items()]
+    with platform_on(settings, [kafka, redis], [*chosen, *mortal]) as running:
         yield running
 
 
@@ -73,9 +86,7 @@ def trade(platform: ChaosPlatform, row: Row, seed: str) -> Iterator[PricingShop]
     """Visitors while the context lasts; on leaving, wait until all quotes are over, and judge the topics into `row`."""
     settings, run = platform.settings, "".join(letter if letter.isalnum() else "-" for letter in row.scenario)
     platform.forget_ends()
-    client = consumer(settings)
-    began = ends(client, JUDGED)
-    client.close()
+    earlier = _found(settings, set())
     events = [f"{run}-{number}" for number in range(3)]
     messages = [Outgoing(topic=EVENT_LISTINGS.name, key=one.encode(), value=encode(listed(one))) for one in events]
     publish(producer(settings), messages)
@@ -84,7 +95,7 @@ def trade(platform: ChaosPlatform, row: Row, seed: str) -> Iterator[PricingShop]
         _let_flow(shop, 3)
         yield shop
         _let_flow(shop, 3)
-    _judge(platform, row, partial(_found, settings, began, events, shop))
+    _judge(platform, row, lambda: _new(settings, shop.answered(), earlier))
     before = _versions(settings, events)
     wait_until(
         lambda: all(now > then for now, then in zip(_versions(settings, events), before, strict=True)), 15,
@@ -109,15 +120,21 @@ def _judge(platform: ChaosPlatform, row: Row, look: Callable[[], PricingFindings
     assert not faults, "\n".join([*faults, *logs])
 
 
-def _found(settings: Settings, began: Ends, events: Sequence[str], shop: PricingShop) -> PricingFindings:
-    """What is wrong with the topics and the learner's table as they are now."""
+def _found(settings: Settings, answered: Collection[str]) -> PricingFindings:
+    """What is wrong with the topics and the learner's table as they are now, all that came before included.
+
+    Raises KafkaException or IbookError while they can't be read.
+    """
+    with BroadcastReader(settings, SUMS) as reader:
+        sums = {(record.key or b"").decode(): record.value or b"" for record in reader.load()}
+    logs = read_since(settings, {(topic, each): 0 for topic in JUDGED for each in range(settings.partitions)})
+    return judge_pricing(answered, logs, sums, offers_of_a_buyer=settings.cap_offers)
+
+
+def _new(settings: Settings, answered: Collection[str], earlier: PricingFindings) -> PricingFindings:
+    """What is wrong since an earlier look; a broker that does not answer is wrong, too."""
     try:
-        with BroadcastReader(settings, SUMS) as reader:
-            states = {(record.key or b"").decode(): record.value or b"" for record in reader.load()}
-        sums = {event_id: states[event_id] for event_id in events if event_id in states}
-        return judge_pricing(
-            shop.answered(), read_since(settings, began), sums, offers_of_a_buyer=settings.cap_offers
-        )  # fmt: skip
+        return _found(settings, answered).since(earlier)
     except (KafkaException, IbookError) as error:
         return PricingFindings(wrong=[f"the broker: {error}"])
 
@@ -148,6 +165,21 @@ def test_the_price_api_is_killed_under_load(platform: ChaosPlatform, row: Row, s
     assert shop.unanswered > 0, "it was away for a moment"
 
 
+@pytest.mark.chaos(scenario="prices: crash before and after every step")
+def test_workers_crash_before_and_after_every_step(
+    platform: ChaosPlatform, row: Row, seed: str, crashes: dict[str, Path]
+) -> None:
+    with trade(platform, row, seed) as shop:
+        orders = {name: Random(f"{seed}/{name}").sample(steps := crashes_of(name), len(steps)) for name in crashes}
+        for name, path in crashes.items():
+            path.write_text("".join(f"{crash}\n" for crash in orders[name]))
+            platform.send(name, signal.SIGKILL)
+        wait_until(lambda: not any(path.read_text() for path in crashes.values()), 60, lambda: _left(crashes))
+        _let_flow(shop, 3)
+    for name, order in orders.items():
+        assert deaths(platform.log(name)) == order
+
+
 @pytest.mark.chaos(scenario="prices: Kafka away for a minute")
 def test_prices_are_given_while_kafka_is_away_for_a_minute(platform: ChaosPlatform, row: Row, seed: str) -> None:
     with trade(platform, row, seed) as shop:
@@ -172,6 +204,10 @@ def test_quotes_that_wait_for_kafka_survive_the_price_api(platform: ChaosPlatfor
 
 
 # ------------------------------------------------------------------------------------------------------------- helpers
+def _left(crashes: dict[str, Path]) -> str:
+    return ", ".join(f"{len(path.read_text().splitlines())} more crashes of {name}" for name, path in crashes.items())
+
+
 def _let_flow(shop: PricingShop, seconds: float) -> None:
     """Wait until so many quotes more were given as that many seconds ask for."""
     until = len(shop.shown) + round(seconds * RATE)

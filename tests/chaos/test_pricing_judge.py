@@ -126,8 +126,8 @@ def test_a_fault_names_its_kind_its_count_and_three_places(topics: Topics) -> No
     topics[PRICE_REWARDS.name] = [one for one in topics[PRICE_REWARDS.name] if read(one).quote_id == "sold"]
     wrong, astray = judged(topics).faults()
     assert wrong == (
-        "2 quotes came to something else: ['late, journalled at 0@4: no reward, instead of (1, 1)', "
-        "'unsold, journalled at 0@2: no reward, instead of (1, 0)']"
+        "2 quotes came to something else: ['…late, journalled at 0@4: no reward, instead of (1, 1)', "
+        "'…unsold, journalled at 0@2: no reward, instead of (1, 0)']"
     )
     assert astray.startswith("1 cells are not the sum of the rewards")
 
@@ -137,6 +137,21 @@ def test_only_what_no_time_will_mend_is_final(topics: Topics) -> None:
     assert judged(topics).faults() and not judged(topics).final()
     renumber(topics)
     assert judged(topics).final()
+
+
+def test_a_reward_published_again_a_night_later_is_no_fault(topics: Topics) -> None:
+    earlier = judged(topics)
+    topics[PRICE_REWARDS.name] += lying(*REWARDS[-2:])
+    found = judged(topics).since(earlier)
+    assert (found.faults(), found.quotes, found.repeated) == ([], 0, 2)
+
+
+def test_only_what_is_new_since_an_earlier_look_is_a_fault(topics: Topics) -> None:
+    lose_a_quote(topics)
+    earlier = judged(topics)
+    assert not judged(topics).since(earlier).faults()
+    sell_twice(topics)
+    assert judged(topics).since(earlier).wrong
 
 
 def test_a_learner_that_lost_or_doubled_a_reward_is_found(topics: Topics) -> None:

@@ -11,8 +11,8 @@ from ibook.edges.kafka_admin import apply_topics
 from ibook.messages import FraudVerdict
 from ibook.settings import Settings
 from ibook.topics import FRAUD_VERDICTS
-from infra.local.workers import WORKERS, Worker
-from tests.chaos.crashing import CRASHES
+from infra.local.workers import WORKERS
+from tests.chaos.crashing import crashes_of, deaths, mortal_worker
 from tests.chaos.models import BAD, Models
 from tests.chaos.platform import VERDICT_PATH, VERDICTS, ChaosPlatform, platform_on
 from tests.chaos.report import Row
@@ -38,7 +38,7 @@ def platform(shared_platform_settings: Settings, models: Models, crashes: Path) 
     settings = shared_platform_settings.model_copy(update={"session_timeout_seconds": SESSION_SECONDS})
     apply_topics(settings)
     models.install(settings)
-    mortal = Worker(name=VERDICTS, arguments=("tests.chaos.crashing",), environment={"IBOOK_CRASHES": str(crashes)})
+    mortal = mortal_worker(VERDICTS, crashes)
     others = [worker for worker in WORKERS if worker.name in VERDICT_PATH and worker.name != VERDICTS]
     with platform_on(settings, workers=[*others, mortal]) as running:
         yield running
@@ -77,15 +77,15 @@ def test_the_verdict_worker_crashes_before_and_after_every_step(
     platform: ChaosPlatform, row: Row, seed: str, crashes: Path
 ) -> None:
     with scenario(platform, row, seed, Mix(unreadable=0.05)) as night:
-        order = night.rng.sample(CRASHES, len(CRASHES))
+        steps = crashes_of(VERDICTS)
+        order = night.rng.sample(steps, len(steps))
         crashes.write_text("".join(f"{crash}\n" for crash in order))
         platform.end(VERDICTS)
         wait_until(
             lambda: not crashes.read_text(), 240, lambda: f"{len(crashes.read_text().splitlines())} more crashes"
         )
         night.let_flow(3)
-    died = [line.removeprefix("dies ") for line in platform.log(VERDICTS) if line.startswith("dies ")]
-    assert died == order
+    assert deaths(platform.log(VERDICTS)) == order
 
 
 @pytest.mark.chaos(scenario="rebalance storm")
