@@ -11,6 +11,7 @@ import ctypes
 import functools
 import importlib
 import os
+import re
 import signal
 import sys
 import threading
@@ -132,8 +133,8 @@ def mortal_worker(name: str, crashes: Path) -> Worker:
 
 
 def deaths(log: Iterable[str]) -> list[str]:
-    """How a worker has died, by its log. Faust's own terminal codes may stand before it on the line."""
-    return [line.rpartition("dies ")[2] for line in log if "dies " in line]
+    """How a worker has died, by its log. Faust's terminal codes may stand before it on the line."""
+    return [found[1] for line in log if (found := re.search(r"dies ((?:before|after) .+)$", line))]
 
 
 def take_line(path: Path) -> str:
