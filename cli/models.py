@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.settings import DataDir, person, settings_of_running
+from cli.settings import By, DataDir, person, settings_of_running
 from ibook.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from ibook.settings import Settings
 
 app = typer.Typer(help="Fraud models: release, roll back, list, and who decided when.", no_args_is_help=True)
-
-By = Annotated[str, typer.Option("--by", help="Who does it [default: the user of this machine].")]
 
 
 @app.command()

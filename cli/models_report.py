@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from ibook.edges.releasing import Heard
     from ibook.messages import ModelReport
 
+UNREAD = ("kept", "unread")
+"""Where the policy of a process comes from that could not read the releases."""
+
 
 def outcome(what: str, heard: "Sequence[Heard]", behind: int, silent: int) -> str:
     """What came of a release, and how long the last process took; `behind` refused it, `silent` have not heard it."""
@@ -65,7 +68,8 @@ def print_processes(running: "Mapping[str, ModelReport]") -> None:
     table = Table("process", "champion", "challenger", "policy", "refused", box=None)
     for name, report in sorted(running.items()):
         refused = "; ".join(why for why in (report.refused, report.policy_refused) if why)
-        table.add_row(name, report.champion, report.challenger or "none", report.policy, refused)
+        policy = f"{report.policy} ({report.policy_from})" if report.policy_from in UNREAD else report.policy
+        table.add_row(name, report.champion, report.challenger or "none", policy, refused)
     _print(table)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.settings import DataDir, person, settings_of_running
+from cli.settings import By, DataDir, person, settings_of_running
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -44,6 +44,7 @@ def release(
     file: File,
     why: Why = "released by hand",
     guard: Annotated[bool, typer.Option(help="Take it back by itself when it changes too many approvals.")] = True,
+    by: By = "",
     data_dir: DataDir = None,
 ) -> None:
     """Let a policy decide: every process takes it without a restart; says how long the last one took.
@@ -56,7 +57,7 @@ def release(
     _describe(load_policy(file))
     settings = settings_of_running(data_dir)
     text = file.read_text(encoding="utf-8")
-    _release(settings, read_releases(settings), text, str(file), why, guarded=guard)
+    _release(settings, read_releases(settings), text, str(file), by, why, guarded=guard)
     if guard:
         print(
             "Workers take it back if it changes too many approvals (IBOOK_GUARD_POLICY_GAP); --no-guard prevents that."
@@ -89,7 +90,7 @@ def show(version: Version = None, data_dir: DataDir = None) -> None:
 
 
 @app.command()
-def rollback(version: Version = None, why: Why = "rolled back", data_dir: DataDir = None) -> None:
+def rollback(version: Version = None, why: Why = "rolled back", by: By = "", data_dir: DataDir = None) -> None:
     """Let a policy decide again that decided before: it is released once more, so the timeline shows it.
 
     A second rollback returns to where the first one came from; name a version to go further back. Exit code 1 when a
@@ -100,11 +101,11 @@ def rollback(version: Version = None, why: Why = "rolled back", data_dir: DataDi
 
     settings = settings_of_running(data_dir)
     log = read_releases(settings)
-    _release(settings, log, text_to_go_back_to(log, version), "of that version", why, guarded=False)
+    _release(settings, log, text_to_go_back_to(log, version), "of that version", by, why, guarded=False)
 
 
 def _release(
-    settings: "Settings", log: "list[PolicyReleases]", text: str, origin: str, why: str, *, guarded: bool
+    settings: "Settings", log: "list[PolicyReleases]", text: str, origin: str, by: str, why: str, *, guarded: bool
 ) -> None:
     """Publish, wait for every process that follows policies, and say what came of it."""
     from cli.models_report import tell
@@ -116,7 +117,7 @@ def _release(
     version = parse_policy(text, origin).version
 
     def speak() -> None:
-        publish(settings, text, origin, released_by=person(), why=why, guarded=guarded)
+        publish(settings, text, origin, released_by=by or person(), why=why, guarded=guarded)
 
     with Reports(settings) as reports:
         heard = list(

@@ -11,6 +11,7 @@ from ibook.settings import Settings, load_settings
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="Where the platform keeps its data [default: IBOOK_DATA_DIR, .ibook].")
 ]
+By = Annotated[str, typer.Option("--by", help="Who does it [default: the user of this machine].")]
 
 
 def settings_for(data_dir: Path | None = None) -> Settings:

@@ -45,6 +45,16 @@ POLICY_RELEASES = Counter("ibook_policy_releases_total", "Policy releases read: 
 POLICIES_TAKEN_BACK = Counter(
     "ibook_policies_taken_back_total", "Policy releases that the guard of this process took back."
 )
+MODEL_IN_FORCE = Gauge(
+    "ibook_fraud_model_in_force",
+    "1 for the model that decides, or `none`: released; kept while no releases can be read.",
+    ["version", "origin"],
+)
+POLICY_IN_FORCE = Gauge(
+    "ibook_fraud_policy_in_force",
+    "1 for the verdict policy that decides: released or packaged; kept or unread while no releases can be read.",
+    ["version", "origin"],
+)
 RULES_EXPIRED = Gauge("ibook_fraud_rules_expired", "Rules of the deciding policy that have expired and are off.")
 DEAD_LETTERS = Counter("ibook_dead_letters_total", "Messages nobody could read.", ["topic", "reason"])
 

@@ -8,16 +8,17 @@ from typing import NamedTuple, Self
 import structlog
 
 from ibook.clock import SystemClock
-from ibook.codec import decode, encode
 from ibook.edges.follower import Follower
+from ibook.edges.following_releases import FollowingReleases
 from ibook.edges.fraud_model import GOLDEN_SECONDS, FraudModel, load_model
-from ibook.edges.kafka import Outgoing, Record, producer, publish
+from ibook.edges.kafka import Record
+from ibook.edges.kept_release import KeptRelease
 from ibook.edges.model_reports import Reporter, process_name
 from ibook.edges.model_store import Looks, ModelStore
 from ibook.edges.xgboost_import import import_xgboost
-from ibook.errors import InvalidMessage, ModelUnavailable
+from ibook.errors import ModelUnavailable
 from ibook.messages import ModelReleased, ModelReleases, Release, ReleaseConfirmed, ReleaseTakenBack
-from ibook.metrics import MODEL_RELEASES, MODELS_TAKEN_BACK
+from ibook.metrics import MODEL_IN_FORCE, MODEL_RELEASES, MODELS_TAKEN_BACK
 from ibook.releases import GUARD, Standing, confirming, is_on_probation, standing, taking_back
 from ibook.settings import Settings
 from ibook.topics import MODEL_RELEASES as RELEASES_TOPIC
@@ -54,37 +55,35 @@ class Unusable(NamedTuple):
     why: str
 
 
-class Champion:
+class Champion(FollowingReleases[ReleaseTakenBack | ReleaseConfirmed]):
     """The models that run now. `follow` keeps them current from `model-releases`; also a context manager."""
 
     def __init__(self, models_dir: Path, model_name: str, golden_seconds: float = GOLDEN_SECONDS) -> None:
+        super().__init__(RELEASES_TOPIC, model_name)
         self._store = ModelStore(models_dir, model_name, golden_seconds)
         self._log: list[ModelReleases] = []
         self._running = Running()
         self._swapping = threading.Lock()
-        self._said: dict[str, ReleaseTakenBack | ReleaseConfirmed] = {}
-        """By the guard of this process, by message id of the release."""
-        self._untold: list[ReleaseTakenBack | ReleaseConfirmed] = []
-        """What of it the others do not know yet."""
         self._unusable: dict[str, Unusable] = {}
         """By message id."""
-        self._follower: Follower | None = None
-        self.refused = 0
-        """Releases that were not loaded when they came; the model before them goes on."""
-        self.last_refusal = ""
-        """Why, in a sentence."""
 
     @classmethod
     def follow(cls, settings: Settings, name: str = "process", also: Callable[[], Mapping[str, object]] = dict) -> Self:
         """A champion that reads the releases in a thread of its own, and reports what runs under this name.
 
-        `also` gives more fields of the report.
+        Until they were read it is the one that decided last on this folder. `also` gives more fields of the report.
         """
         champion = cls(settings.data_dir / "models", settings.model_name, settings.golden_seconds)
         reporter = Reporter(settings, process_name(name))
+        kept = KeptRelease(settings.data_dir, f"model-{settings.model_name}", ModelReleased)
+
+        def then() -> None:
+            champion._keep(kept)
+            champion._tell(settings, reporter, also())
+
         champion._follower = Follower(
-            settings, RELEASES_TOPIC.name, take=champion._take, poll_seconds=POLL_SECONDS,
-            then=lambda: champion._tell(settings, reporter, also()),
+            settings, RELEASES_TOPIC.name, first=lambda: champion.begin_with(kept.read()), take=champion._take,
+            poll_seconds=POLL_SECONDS, then=then,
         )  # fmt: skip
         champion._follower.start()
         return champion
@@ -105,6 +104,29 @@ class Champion:
         return self._follower is not None and self._follower.caught_up.wait(timeout_seconds)
 
     # ----------------------------------------------------------------------------------------------------- following
+    def begin_with(self, release: ModelReleased | None) -> None:
+        """Run a release that was kept, when it can be loaded, until the releases themselves were read."""
+        if release is None or release.model != self._store.model:
+            return
+        import_xgboost()
+        if loaded := self._loaded(release):
+            self._swap(Running(loaded))
+            self._measure("kept")
+
+    def _keep(self, kept: KeptRelease[ModelReleased]) -> None:
+        """Keep what decides; what others could load and this process can't is left to them."""
+        champion = self._running.champion
+        if champion and isinstance(champion.release, ModelReleased):
+            kept.keep(champion.release)
+        elif not self._standing().champions:
+            kept.keep(None)
+        self._measure("released")
+
+    def _measure(self, origin: str) -> None:
+        champion = self._running.champion
+        MODEL_IN_FORCE.clear()  # its labels name one model
+        MODEL_IN_FORCE.labels(champion.model.version if champion else "none", origin).set(1)
+
     def apply(self, releases: Sequence[ModelReleases]) -> None:
         """Take note of releases, and run the newest that can be loaded; the bad ones after it are refused and counted.
 
@@ -151,7 +173,10 @@ class Champion:
         except Exception as error:  # whatever it is, an older release may be good
             why = str(error) if isinstance(error, ModelUnavailable) else repr(error)
             self._unusable[release.message_id] = Unusable(looks, why)
-            self._refuse(release.version, why, is_news=unusable is None)
+            if unusable is None:
+                self._refuse(release.version, why)
+            else:
+                log.warning("model_still_unusable", version=release.version, why=why)
             return None
         self._unusable.pop(release.message_id, None)
         MODEL_RELEASES.labels("loaded").inc()
@@ -166,12 +191,8 @@ class Champion:
             if not any(isinstance(each, ReleaseTakenBack) for each in said.values()):
                 self._running = running._replace(former=None) if is_confirmed else running
 
-    def _refuse(self, version: str, why: str, *, is_news: bool = True) -> None:
-        if not is_news:
-            log.warning("model_still_unusable", version=version, why=why)
-            return
-        self.refused += 1
-        self.last_refusal = why
+    def _refuse(self, version: str, why: str) -> None:
+        super()._refuse(version, why)
         MODEL_RELEASES.labels("refused").inc()
         log.error("model_refused", version=version, why=why, goes_on=self.model.version if self.model else "none")
 
@@ -200,31 +221,14 @@ class Champion:
         MODELS_TAKEN_BACK.inc()
         log.error("model_taken_back", version=release.version, why=why)
 
-    def _say(self, message: ReleaseTakenBack | ReleaseConfirmed) -> None:
-        self._said[message.release_id] = message
-        self._untold.append(message)
-
     # ----------------------------------------------------------------------------------------------------- the thread
-    def close(self) -> None:
-        """Stop following. The models stay."""
-        if self._follower is not None:
-            self._follower.close()
-
-    def __enter__(self) -> Self:
-        """The champion itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close it."""
-        self.close()
-
     def _take(self, records: Sequence[Record]) -> None:
         import_xgboost()  # a second of work, better before the first purchase than beside it
 
         self.apply(self._decoded(records))
 
     def _tell(self, settings: Settings, reporter: Reporter, also: Mapping[str, object]) -> None:
-        self._tell_what_was_said(settings)
+        self._tell_others(settings)
         champion, challenger = self._running.champion, self._running.challenger
         newest = next((each for each in reversed(self._log) if isinstance(each, Release)), None)
         unusable = self._unusable.get(newest.message_id) if newest else None
@@ -233,20 +237,3 @@ class Champion:
             challenger=challenger.model.version if challenger else "", releases=len(self._log),
             refused=unusable.why if unusable else "", **also,
         )  # fmt: skip
-
-    def _tell_what_was_said(self, settings: Settings) -> None:
-        """Publish what the guard of this process found; what does not reach Kafka is tried again."""
-        while self._untold:
-            message = self._untold[0]
-            outgoing = Outgoing(topic=RELEASES_TOPIC.name, key=message.model.encode(), value=encode(message))
-            publish(producer(settings), [outgoing])
-            self._untold.pop(0)
-
-    def _decoded(self, records: Sequence[Record]) -> list[ModelReleases]:
-        releases: list[ModelReleases] = []
-        for record in records:
-            try:
-                releases.append(decode(record.value, RELEASES_TOPIC.message))
-            except InvalidMessage as error:
-                self._refuse(f"at offset {record.offset}", str(error))
-        return releases

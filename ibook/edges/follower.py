@@ -25,17 +25,18 @@ class Follower:
 
     def __init__(
         self, settings: Settings, *topics: str, take: Callable[[list[Record]], object], poll_seconds: float,
-        tail: int | None = None, begin: Callable[[], object] = _nothing, then: Callable[[], object] = _nothing,
-        trouble: Callable[[str], object] = _nothing,
+        tail: int | None = None, first: Callable[[], object] = _nothing, begin: Callable[[], object] = _nothing,
+        then: Callable[[], object] = _nothing, trouble: Callable[[str], object] = _nothing,
     ) -> None:  # fmt: skip
         """`take` is called with everything there is, then at least every `poll_seconds` with what is new, if anything.
 
-        `begin` is called before everything is read (again), `then` after each `take`, `trouble` with a sentence when
-        Kafka can't be read. With `tail`, everything is the last so many messages of each partition.
+        `first` is called once, in the thread; `begin` before everything is read (again), `then` after each `take`,
+        `trouble` with a sentence when Kafka can't be read. With `tail`, everything is the last so many messages of
+        each partition.
         """
         self._settings = settings
         self._topics = topics
-        self._take, self._begin, self._then, self._trouble = take, begin, then, trouble
+        self._first, self._take, self._begin, self._then, self._trouble = first, take, begin, then, trouble
         self._poll_seconds = poll_seconds
         self._tail = tail
         self._stop = threading.Event()
@@ -55,6 +56,10 @@ class Follower:
             self._thread.join(CLOSE_SECONDS)
 
     def _run(self) -> None:
+        try:
+            self._first()
+        except Exception:  # what was to be done first is a help, no condition
+            log.exception("could not begin", topics=self._topics)
         while not self._stop.is_set():
             try:
                 self._follow()

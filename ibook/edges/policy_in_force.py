@@ -2,23 +2,26 @@
 
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import structlog
 
 from ibook.clock import Clock, SystemClock
-from ibook.codec import MAX_OWN_BYTES, decode, encode
 from ibook.edges.follower import Follower
-from ibook.edges.kafka import Outgoing, Record, producer, publish
-from ibook.errors import ConfigurationError, InvalidMessage
+from ibook.edges.following_releases import FollowingReleases
+from ibook.edges.kafka import Record
+from ibook.edges.kept_release import KeptRelease
+from ibook.errors import ConfigurationError
 from ibook.messages import PolicyConfirmed, PolicyReleased, PolicyReleases, PolicyTakenBack
-from ibook.metrics import EXPLORATION_CAP, POLICIES_TAKEN_BACK, POLICY_RELEASES, RULES_EXPIRED
+from ibook.metrics import EXPLORATION_CAP, POLICIES_TAKEN_BACK, POLICY_IN_FORCE, POLICY_RELEASES, RULES_EXPIRED
 from ibook.policy_releases import POLICY, counting, is_on_probation, policy_of, word_of_guard
 from ibook.rules import VerdictPolicy, load_policy
 from ibook.settings import Settings
 from ibook.topics import POLICY_RELEASES as RELEASES_TOPIC
 
 POLL_SECONDS = 0.5
+Origin = Literal["released", "packaged", "kept", "unread"]
+"""Where the policy comes from. Until releases were read: `kept` in the data folder, or `unread`, the packaged one."""
 
 log = structlog.get_logger(__name__)
 
@@ -33,37 +36,40 @@ class InForce(NamedTuple):
     """Decided before, and is compared with while the policy is on probation."""
 
 
-class PolicyInForce:
+class PolicyInForce(FollowingReleases[PolicyTakenBack | PolicyConfirmed]):
     """The policy that decides now; the packaged one until another was released. Also a context manager."""
 
     def __init__(self, packaged: VerdictPolicy | None = None, clock: Clock | None = None) -> None:
+        super().__init__(RELEASES_TOPIC, POLICY)
         self._packaged = packaged or load_policy()
         self._clock = clock or SystemClock()
         self._log: list[PolicyReleases] = []
         self._in_force = InForce(self._packaged)
         self._read: dict[str, VerdictPolicy | str] = {}
         """By message id of the release: its policy, or why it can't be used."""
-        self._said: dict[str, PolicyTakenBack | PolicyConfirmed] = {}
-        """By the guard of this process, by message id of the release."""
-        self._untold: list[PolicyTakenBack | PolicyConfirmed] = []
         self._swapping = threading.Lock()
-        self._follower: Follower | None = None
         self._report: dict[str, Any] = {}
-        self.refused = 0
-        """Releases that were not taken when they came; the policy before them goes on."""
-        self.last_refusal = ""
-        """Why, in a sentence."""
+        self.origin: Origin = "unread"
         self.expired = 0
         """Rules of the policy that are off by now."""
 
     @classmethod
     def follow(cls, settings: Settings) -> Self:
-        """A policy that reads the releases in a thread of its own, from the first one on."""
+        """A policy that reads the releases in a thread of its own, from the first one on.
+
+        Until they were read it is the one that decided last on this data folder.
+        """
         followed = cls()
+        kept = KeptRelease(settings.data_dir, f"policy-{POLICY}", PolicyReleased)
+        followed.begin_with(kept.read())
+
+        def then() -> None:
+            followed._keep(kept)
+            followed._tell_others(settings)
+
         followed._follower = Follower(
-            settings, RELEASES_TOPIC.name, take=followed._take, poll_seconds=POLL_SECONDS,
-            then=lambda: followed._tell(settings),
-        )  # fmt: skip
+            settings, RELEASES_TOPIC.name, take=followed._take, poll_seconds=POLL_SECONDS, then=then
+        )
         followed._follower.start()
         return followed
 
@@ -86,6 +92,20 @@ class PolicyInForce:
         return self._follower is None or self._follower.caught_up.wait(timeout_seconds)
 
     # ----------------------------------------------------------------------------------------------------- following
+    def begin_with(self, release: PolicyReleased | None) -> None:
+        """Decide by a release that was kept, when it can be used, until the releases themselves were read."""
+        policy = self._policy_of(release) if release else None  # not remembered: the file may differ from the topic
+        if isinstance(policy, VerdictPolicy):
+            self._in_force, self.origin = InForce(policy, release), "kept"
+        self._report = {"policy": self.policy.version, "policies": 0, "policy_refused": "", "policy_from": self.origin}
+        log.info("policy_until_releases_are_read", version=self.policy.version, origin=self.origin)
+        self._measure()
+
+    def _keep(self, kept: KeptRelease[PolicyReleased]) -> None:
+        """Keep what decides; what others could use and this process can't is left to them."""
+        if self.in_force.release or not counting([*self._log, *self._said.values()]):
+            kept.keep(self.in_force.release)
+
     def apply(self, messages: Sequence[PolicyReleases]) -> None:
         """Take note of releases, and decide by the newest that can be used; the bad ones after it are refused."""
         known = {each.message_id for each in self._log}
@@ -95,6 +115,12 @@ class PolicyInForce:
                 self._log.append(message)
         with self._swapping:
             self._try()
+        self._measure()
+
+    def _measure(self) -> None:
+        """What the gauges say of the policy that decides now."""
+        POLICY_IN_FORCE.clear()  # its labels name one policy
+        POLICY_IN_FORCE.labels(self.policy.version, self.origin).set(1)
         self.expired = len(self.policy.expired(self._clock.now()))
         RULES_EXPIRED.set(self.expired)
         EXPLORATION_CAP.set(self.policy.exploration.max_per_day_minor)
@@ -109,13 +135,14 @@ class PolicyInForce:
             before = self._usable(found[found.index(release) :])
             former = next((each for other, each in before if other.version != release.version), self._packaged)
         is_news = policy.version != self.policy.version
+        self.origin = "released" if release else "packaged"
         self._in_force = InForce(policy, release, former)
         if is_news and release is not None:
             self._welcome(policy, release)
         why = self._read.get(found[0].message_id) if found else None
         self._report = {
             "policy": policy.version, "policies": len(self._log),
-            "policy_refused": why if isinstance(why, str) else "",
+            "policy_refused": why if isinstance(why, str) else "", "policy_from": self.origin,
         }  # fmt: skip
 
     def _usable(self, releases: Sequence[PolicyReleased]) -> Iterator[tuple[PolicyReleased, VerdictPolicy]]:
@@ -145,8 +172,7 @@ class PolicyInForce:
             log.warning("rule_expired", rule=rule.id, owner=rule.owner, expires=str(rule.expires))
 
     def _refuse(self, version: str, why: str) -> None:
-        self.refused += 1
-        self.last_refusal = why
+        super()._refuse(version, why)
         POLICY_RELEASES.labels("refused").inc()
         log.error("policy_refused", version=version, why=why, goes_on=self.policy.version)
 
@@ -168,40 +194,8 @@ class PolicyInForce:
         log.error("policy_taken_back", version=release.version, why=why, goes_on=self.policy.version)
 
     def _say(self, message: PolicyTakenBack | PolicyConfirmed) -> None:
-        self._said[message.release_id] = message
-        self._untold.append(message)
+        super()._say(message)
         self._try()
-
-    def _tell(self, settings: Settings) -> None:
-        """Publish what the guard of this process found; what does not reach Kafka is tried again."""
-        while self._untold:
-            message = self._untold[0]
-            outgoing = Outgoing(topic=RELEASES_TOPIC.name, key=message.policy.encode(), value=encode(message))
-            publish(producer(settings), [outgoing])
-            self._untold.pop(0)
-
-    # ----------------------------------------------------------------------------------------------------- the thread
-    def close(self) -> None:
-        """Stop following. The policy stays."""
-        if self._follower is not None:
-            self._follower.close()
-
-    def __enter__(self) -> Self:
-        """The policy in force itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close it."""
-        self.close()
 
     def _take(self, records: Sequence[Record]) -> None:
         self.apply(self._decoded(records))
-
-    def _decoded(self, records: Sequence[Record]) -> list[PolicyReleases]:
-        messages: list[PolicyReleases] = []
-        for record in records:
-            try:
-                messages.append(decode(record.value, RELEASES_TOPIC.message, max_bytes=MAX_OWN_BYTES))
-            except InvalidMessage as error:
-                self._refuse(f"at offset {record.offset}", str(error))
-        return messages

@@ -1,6 +1,6 @@
 """Which model and which verdict policy decide: topics `model-releases`, `model-reports`, `policy-releases`."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -77,6 +77,8 @@ class ModelReport(Message, frozen=True, kw_only=True, tag="model_report.v1"):
     """How many messages of `policy-releases` it has taken note of."""
     policy_refused: str = ""
     """Why the newest policy that was released and not taken back does not decide, when it does not."""
+    policy_from: Literal["", "released", "packaged", "kept", "unread"] = ""
+    """Where it comes from; `kept` (in the data folder) or `unread` (packaged) while no release could be read."""
 
 
 class PolicyReleased(Message, frozen=True, kw_only=True, tag="policy_released.v1"):

@@ -15,14 +15,16 @@ from ibook.codec import decode, encode
 from ibook.edges.champion import Champion
 from ibook.edges.kafka import Outgoing, producer
 from ibook.edges.kafka import publish as publish_all
+from ibook.edges.kept_release import KeptRelease
 from ibook.edges.model_reports import Reports
 from ibook.edges.policy_in_force import PolicyInForce
 from ibook.edges.policy_log import read_releases
 from ibook.messages import PolicyReleased, VerdictEvidence
-from ibook.policy_releases import released
+from ibook.policy_releases import POLICY, released
 from ibook.rules import DEFAULT_POLICY_PATH, load_policy
 from ibook.settings import Settings
 from ibook.topics import POLICY_RELEASES
+from infra.local.processes import free_port
 from tests.traffic import missing, publish, purchase, read_all, verdicts
 from tests.workers import WorkerProcess, environment, running_workers, wait_until
 
@@ -84,7 +86,7 @@ def test_a_released_policy_decides_without_a_restart_until_it_is_rolled_back(
     assert decided(settings) == ("approve", load_policy().version, [])
     path = tmp_path / "stricter.toml"
     path.write_text(STRICTER)
-    done = ibook(settings, "release", str(path), "--why", "a ring")
+    done = ibook(settings, "release", str(path), "--why", "a ring", "--by", "night shift")
     assert (done.returncode, done.stderr) == (0, "")
     version = load_policy(path).version
     assert f"policy {version} decides in 1 of 1 process; the last one took" in done.stdout
@@ -95,7 +97,7 @@ def test_a_released_policy_decides_without_a_restart_until_it_is_rolled_back(
     assert worker.alive()
     listed = ibook(settings, "list").stdout.splitlines()
     assert [line.split()[0] for line in listed if "decides" in line] == [load_policy().version]
-    assert any(version in line and "a ring" in line for line in listed)
+    assert any(all(word in line for word in (version, "night shift", "a ring")) for line in listed)
     assert ibook(settings, "show", version).stdout == STRICTER
 
 
@@ -116,6 +118,10 @@ def test_a_bad_release_is_refused_and_counted_and_the_policy_before_it_goes_on(s
     with PolicyInForce.follow(settings) as late:  # one that starts after them finds the last good one, too
         assert late.wait(30)
         assert late.policy.version == good.version
+        kept = KeptRelease(settings.data_dir, f"policy-{POLICY}", PolicyReleased)
+        wait_until(lambda: getattr(kept.read(), "version", "") == good.version, 20, "it to be kept")
+    with PolicyInForce.follow(settings.model_copy(update={"kafka_bootstrap": f"127.0.0.1:{free_port()}"})) as alone:
+        assert (alone.policy.version, alone.origin) == (good.version, "kept")
 
 
 @pytest.mark.usefixtures("worker")

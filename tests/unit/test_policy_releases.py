@@ -99,7 +99,9 @@ def test_a_process_tells_which_policy_decides_how_much_it_has_read_and_why_the_n
     following = PolicyInForce()
     assert following.report() == {}, "nothing was read yet"
     following.apply([A, B])
-    assert following.report() == {"policy": B.version, "policies": 2, "policy_refused": ""}
+    assert following.report() == {
+        "policy": B.version, "policies": 2, "policy_refused": "", "policy_from": "released"
+    }  # fmt: skip
     following.apply([BROKEN])
     report = following.report()
     assert (report["policy"], report["policies"]) == (B.version, 3)
