@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-BISECTIONS = 32
+BISECTIONS = 22
 
 
 def solve(prices: Sequence[Floats], chances: Sequence[Floats], weights: Floats,

@@ -1,0 +1,94 @@
+"""Sums of an event -> what is still to come, at the ages that are counted differently."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from msgspec.structs import replace
+
+from ibook.messages import EventListed, PriceReward, TicketType
+from ibook.pricing_demand import DemandPrior
+from ibook.pricing_forecast import offers_ahead, tickets_wanted
+from ibook.rewards import EventSums, fold
+
+OPENS = datetime(2026, 5, 1, 10, tzinfo=UTC)
+HALF_LIFE = 30 * 86_400.0
+LAPSE = 960.0
+LISTING = EventListed(
+    message_id="l", occurred_at=OPENS - timedelta(days=7), event_id="e", name="Gala", category="concerts",
+    promoter_id="p", venue="v", capacity=1000, on_sale_at=OPENS, starts_at=OPENS + timedelta(days=40), currency="GBP",
+    ticket_types=[TicketType(name="stalls", list_price_minor=5000, floor_minor=3000, cap_minor=8000)],
+)  # fmt: skip
+
+
+def offer(at: datetime, sequence: int, *, sold: bool, price: int = 5000) -> PriceReward:
+    return PriceReward(
+        message_id=str(sequence), occurred_at=at, event_id="e", quote_id=str(sequence), ticket_type="stalls", arm=0,
+        price_minor=price, slot=0, offered_at=at, offers=1, sales=int(sold), revenue_minor=0, n_tickets=2,
+        source_partition=0, sequence=sequence,
+    )  # fmt: skip
+
+
+def steadily(first: datetime, every: timedelta, n: int, *, sold_of: int = 2, price: int = 5000) -> EventSums:
+    """Offers at equal distances, one of `sold_of` sold."""
+    sums = EventSums()
+    for number in range(n):
+        fold(sums, offer(first + number * every, number, sold=number % sold_of == 0, price=price), HALF_LIFE)
+    return sums
+
+
+def test_nothing_is_ahead_where_nothing_was_offered() -> None:
+    now = OPENS + timedelta(days=1)
+    assert offers_ahead(EventSums(), LISTING, now, LAPSE) == 0.0
+    assert tickets_wanted(EventSums(), LISTING, OPENS + timedelta(minutes=5), DemandPrior()) == {}
+
+
+def test_before_the_opening_a_rush_is_expected() -> None:
+    wanted = tickets_wanted(EventSums(), LISTING, OPENS - timedelta(minutes=1), DemandPrior())
+    assert wanted == {"stalls": {5000: 2000.0}}
+
+
+def test_the_first_hour_goes_by_tickets_sold_and_later_by_offers() -> None:
+    sums = steadily(OPENS, timedelta(seconds=2), 300)
+    young = tickets_wanted(sums, LISTING, OPENS + timedelta(minutes=11), DemandPrior())
+    assert young is not None and young["stalls"][5000] > 300.0
+    assert tickets_wanted(sums, LISTING, OPENS + timedelta(minutes=61), DemandPrior()) is None
+
+
+def test_dear_sales_stand_for_more_who_would_have_bought_at_list_price() -> None:
+    """Ten sales at a high price show more interest than ten at list price, so a longer rest is in keeping with them."""
+    now = OPENS + timedelta(minutes=11)
+    sums = [steadily(OPENS, timedelta(seconds=6), 100, sold_of=1, price=price) for price in (5000, 7000)]
+    cheap, dear = (tickets_wanted(each, LISTING, now, DemandPrior()) for each in sums)
+    assert cheap is not None and dear is not None
+    assert cheap["stalls"][5000] != pytest.approx(dear["stalls"][7000], rel=0.01)
+
+
+@pytest.mark.parametrize("days", [0.2, 2.0, 20.0])
+def test_a_steady_sale_is_expected_to_go_on(days: float) -> None:
+    n = 400
+    sums = steadily(OPENS, timedelta(days=days) / n, n)
+    now = OPENS + timedelta(days=days, seconds=LAPSE)
+    ahead = offers_ahead(sums, LISTING, now, LAPSE)
+    assert 0.3 * n < ahead < n / days * 40
+
+
+def test_offers_that_may_not_have_lapsed_play_no_part() -> None:
+    sums = steadily(OPENS, timedelta(minutes=1), 300)
+    now = OPENS + timedelta(minutes=300 + 16)
+    before = offers_ahead(sums, LISTING, now, LAPSE)
+    for number in range(300, 350):  # they'd be a sixth of all
+        fold(sums, offer(OPENS + timedelta(minutes=310), number, sold=False), HALF_LIFE)
+    assert offers_ahead(sums, LISTING, now, LAPSE) == pytest.approx(before, rel=0.2)
+
+
+def test_a_sale_that_was_listed_late_is_not_taken_for_one_that_has_just_opened() -> None:
+    late = replace(LISTING, occurred_at=OPENS + timedelta(days=30))
+    since = OPENS + timedelta(days=30)
+    sums = steadily(since, timedelta(seconds=5), 120)
+    now = since + timedelta(minutes=11)
+    wanted, as_opening = (
+        tickets_wanted(sums, listing, now, DemandPrior())
+        for listing in (late, replace(LISTING, on_sale_at=since, starts_at=since + timedelta(days=10)))
+    )
+    assert wanted is not None and as_opening is not None
+    assert wanted["stalls"][5000] != pytest.approx(as_opening["stalls"][5000], rel=0.05)
