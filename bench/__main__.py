@@ -127,7 +127,11 @@ def bare_route(port: int, answer: Path) -> None:
 @app.command()
 def pricing(
     seeds: Annotated[int, typer.Option(min=2, help="Worlds; all policies meet the same visitors in each.")] = 20,
-    events: Annotated[int, typer.Option(min=1, help="Events of each world.")] = 6,
+    events: Annotated[int, typer.Option(min=1, help="Events of each world.")] = 12,
+    first_seed: Annotated[
+        int, typer.Option(help="The first world; by default of those on which nothing was tuned.")
+    ] = 1000,
+    processes: Annotated[int, typer.Option(min=1, help="Worlds are shared out among so many.")] = os.cpu_count() or 1,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write one HTML page with plots, which needs no network.")] = None,
 ) -> None:
@@ -137,7 +141,7 @@ def pricing(
 
     began = conditions()
     typer.echo(began)
-    figures = measure(seeds=seeds, n_events=events) | {"conditions": began}
+    figures = measure(seeds=seeds, n_events=events, first_seed=first_seed, processes=processes) | {"conditions": began}
     say(figures)
     if json_file is not None:
         json_file.write_text(json.dumps(figures, indent=2) + "\n")

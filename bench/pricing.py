@@ -6,12 +6,16 @@ Shares are of the gain that an oracle has over list price, who knows each day's 
 keeps the same floor and cap.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any, Protocol
 
 import numpy as np
 
-from bench.pricing_attack import ATTACKS, BOUNDS, SHARES, moved
+from bench.pricing_attack import ATTACKS, BOUNDS, SHARES, Attack, moved
 from bench.pricing_crowd import MENU, Crowd, Floats, Scenario, crowds
 from bench.pricing_experience import Experiences
 from bench.pricing_play import Played, best_fixed, list_price, oracle, play, play_fixed
@@ -41,44 +45,76 @@ Runs = dict[str, list[list[Played]]]
 """Policy -> world -> what each of its events came to."""
 
 
-def measure(*, seeds: int, n_events: int) -> dict[str, Any]:
-    """All figures, ready for JSON."""
-    worlds = range(seeds)
-    default, offers, horizon = _run("default", worlds, n_events, tuple(SELLERS))
-    others, long = dict[Scenario, Runs](), 0.0
-    for name in ("shift", "flat"):
-        others[name] = _run(name, worlds, min(n_events, FEW_EVENTS), ())[0]
-    others["stationary"], long, _ = _run("stationary", worlds, 1, (), seats=LONG_SALE)
+def measure(*, seeds: int, n_events: int, first_seed: int = 0, processes: int = 1) -> dict[str, Any]:
+    """All figures, ready for JSON; worlds are shared out among so many processes."""
+    worlds = range(first_seed, first_seed + seeds)
+    with _shared_out(processes) as share_out:
+        default, offers, horizon = _run(share_out, worlds, Play("default", n_events, sellers=tuple(SELLERS)))
+        others, long = dict[Scenario, Runs](), 0.0
+        for name in ("shift", "flat"):
+            others[name] = _run(share_out, worlds, Play(name, min(n_events, FEW_EVENTS)))[0]
+        others["stationary"], long, _ = _run(share_out, worlds, Play("stationary", 1, seats=LONG_SALE))
+        attacked = under_attack(share_out, worlds[:ATTACKED_SEEDS])
     return {
-        "worlds": seeds, "events": seeds * n_events, "offers_per_event": offers, "days_on_sale": horizon,
-        "offers_per_event_stationary": long,
+        "worlds": seeds, "first_seed": first_seed, "events": seeds * n_events, "offers_per_event": offers,
+        "days_on_sale": horizon, "offers_per_event_stationary": long,
         "uplift": uplift(default, "ibook"), "share_of_oracle_gain": share_of_gain(default, "ibook"),
         "oracle_uplift": uplift(default, "oracle"), "by_policy": {name: _policy(default, name) for name in default},
         "regret": {name: _regret(default, name) for name in default if name not in ("oracle", "list price")},
         "scenarios": {name: _scenario(runs) for name, runs in others.items()},
-        "under_attack": under_attack(range(min(seeds, ATTACKED_SEEDS))),
+        "under_attack": attacked,
     }  # fmt: skip
 
 
-def _run(scenario: Scenario, worlds: Sequence[int], n_events: int, sellers: Sequence[str], *,
-         seats: float = 1.0) -> tuple[Runs, float, float]:  # fmt: skip
-    """Every policy on the same visitors; with the offers and the days on sale of an event on average.
+class ShareOut(Protocol):
+    """`map`, perhaps over processes."""
 
-    Ours knows nothing when a world's first event opens, and what earlier ones have taught when the others do.
-    """
-    runs: Runs = {name: [[] for _ in worlds] for name in (*FIXED, "ibook", *sellers)}
-    n, days = [], []
-    for number, seed in enumerate(worlds):
-        shop = Experiences()
-        for crowd in crowds(seed, n_events, seats=seats, scenario=scenario):
-            n.append(crowd.n)
-            days.append((crowd.event.starts_us - crowd.event.on_sale_us) / 86_400e6)
+    def __call__(self, function: Callable[[int], Any], seeds: Sequence[int], /) -> Iterable[Any]:
+        """What the function makes of each seed, in order."""
+        ...
+
+
+@contextmanager
+def _shared_out(processes: int) -> Iterator[ShareOut]:
+    if processes == 1:
+        yield map
+        return
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        yield pool.map
+
+
+@dataclass(frozen=True)
+class Play:
+    """What is played in each world."""
+
+    scenario: Scenario
+    n_events: int
+    sellers: tuple[str, ...] = ()
+    seats: float = 1.0
+
+    def __call__(self, seed: int) -> tuple[dict[str, list[Played]], list[tuple[int, float]]]:
+        """Every policy on the same visitors; and of each event the offers, and the days on sale.
+
+        Ours knows nothing when a world's first event opens, and what earlier ones have taught when the others do.
+        """
+        played: dict[str, list[Played]] = {name: [] for name in (*FIXED, "ibook", *self.sellers)}
+        sizes, shop = [], Experiences()
+        for crowd in crowds(seed, self.n_events, seats=self.seats, scenario=self.scenario):
+            sizes.append((crowd.n, (crowd.event.starts_us - crowd.event.on_sale_us) / 86_400e6))
             for name, menu in FIXED.items():
-                runs[name][number].append(play_fixed(crowd, menu(crowd)))
-            runs["ibook"][number].append(play(crowd, Learner(crowd, shop)))
-            for name in sellers:
-                runs[name][number].append(play(crowd, SELLERS[name](crowd)))
-    return runs, float(np.mean(n)), float(np.mean(days))
+                played[name].append(play_fixed(crowd, menu(crowd)))
+            played["ibook"].append(play(crowd, Learner(crowd, shop)))
+            for name in self.sellers:
+                played[name].append(play(crowd, SELLERS[name](crowd)))
+        return played, sizes
+
+
+def _run(share_out: ShareOut, worlds: Sequence[int], what: Play) -> tuple[Runs, float, float]:
+    """What each policy came to, with the offers and the days on sale of an event on average."""
+    played, sizes = zip(*share_out(what, worlds), strict=True)
+    runs = {name: [world[name] for world in played] for name in played[0]}
+    offers, days = np.array([each for world in sizes for each in world]).mean(axis=0)
+    return runs, float(offers), float(days)
 
 
 # ------------------------------------------------------------------------------------------------------------ estimates
@@ -159,19 +195,13 @@ def _regret(runs: Runs, name: str) -> list[float]:
     return [round(float(each), 5) for each in lost / total]
 
 
-def under_attack(worlds: Sequence[int]) -> dict[str, dict[str, dict[str, float]]]:
+def under_attack(share_out: ShareOut, worlds: Sequence[int]) -> dict[str, dict[str, dict[str, float]]]:
     """Attack -> share of the offers -> how far it moved the mean price, in list prices; one event per world."""
-    every = [crowd for seed in worlds for crowd in crowds(seed, 1, seats=1.0, scenario="stationary")]
-    plain = SELLERS["plain Thompson"]
-    moves = {
-        "ibook": [moved(crowd, Learner, defended=True) for crowd in every],
-        "undefended": [moved(crowd, Learner, defended=False) for crowd in every],
-        "plain Thompson": [moved(crowd, plain, defended=False) for crowd in every],
-    }
+    every = list(share_out(_moves, worlds))
     return {
         attack: {
             f"{share:.0%}": {
-                name: round(float(np.mean([one[attack][share] for one in of])), 4) for name, of in moves.items()
+                name: round(float(np.mean([one[name][attack][share] for one in every])), 4) for name in every[0]
             } | {"bound": BOUNDS[share]}
             for share in SHARES
         }
@@ -179,12 +209,22 @@ def under_attack(worlds: Sequence[int]) -> dict[str, dict[str, dict[str, float]]
     }  # fmt: skip
 
 
+def _moves(seed: int) -> dict[str, dict[Attack, dict[float, float]]]:
+    [crowd] = crowds(seed, 1, seats=1.0, scenario="stationary")
+    return {
+        "ibook": moved(crowd, Learner, defended=True),
+        "undefended": moved(crowd, Learner, defended=False),
+        "plain Thompson": moved(crowd, SELLERS["plain Thompson"], defended=False),
+    }
+
+
 def say(figures: Mapping[str, Any]) -> None:
     """The figures as a table."""
     import typer
 
     typer.echo(
-        f"{figures['events']} events of {figures['worlds']} worlds, {figures['offers_per_event']:.0f} offers an event "
+        f"{figures['events']} events of {figures['worlds']} worlds from seed {figures['first_seed']}, "
+        f"{figures['offers_per_event']:.0f} offers an event "
         f"over {figures['days_on_sale']:.0f} days on average, "
         f"{figures['offers_per_event_stationary']:.0f} offers where demand stands still; "
         f"prices from {MENU[0]} to {MENU[-1]} of list."
