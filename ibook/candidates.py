@@ -13,6 +13,7 @@ from ibook.errors import ConfigurationError
 from ibook.messages import ArmProbabilities, EventListed, QuoteIssued, TicketType
 from ibook.pricing_by_rule import HIGHEST, LOWEST, STRENGTH, elapsed_share, rule_multiplier
 from ibook.pricing_guards import PROBABILITY_FLOOR, guarded
+from ibook.settings import PRICE_MULTIPLIERS
 
 Prices = Mapping[int, float]
 """Price in minor units -> how likely the candidate shows it."""
@@ -67,7 +68,7 @@ class RulePrices(_Candidate, frozen=True, kw_only=True, tag="rules"):
     strength: float = STRENGTH
     lowest: float = LOWEST
     highest: float = HIGHEST
-    multiples: list[float] = field(default_factory=lambda: [0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.4, 1.6])
+    multiples: list[float] = field(default_factory=lambda: list(PRICE_MULTIPLIERS))
 
     def prices(self, situation: Situation) -> Prices:
         """One price; list price when nobody knows the seats."""

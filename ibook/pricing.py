@@ -13,7 +13,7 @@ from typing import Literal
 from ibook.clock import from_us, to_us
 from ibook.ids import frame
 from ibook.messages import ArmProbabilities, ExperimentShares, PricePolicy, TicketType
-from ibook.settings import Settings
+from ibook.settings import PRICE_MULTIPLIERS, Settings
 
 LIST_PRICE_ARM = -1
 RULE_ARM = -2
@@ -30,7 +30,7 @@ class PricingRules:
     """The settings that prices depend on. Durations are in seconds."""
 
     slot_seconds: float = 300.0
-    multipliers: tuple[float, ...] = (0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.4, 1.6)
+    multipliers: tuple[float, ...] = PRICE_MULTIPLIERS
     half_life_seconds: float = 30 * 86_400.0
     max_step: float = 0.3
     """How far a price may lie from its hour's anchor, as a share of the list price; see `ibook.pricing_guards`."""

@@ -9,6 +9,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from ibook.errors import ConfigurationError
 
 DEVELOPMENT_SECRET = "development-only"
+PRICE_MULTIPLIERS = (0.7, 0.8, 0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2, 1.3, 1.45, 1.6)
+"""Of the list price. Close together around it, where the best price of most tickets lies."""
 
 
 class Settings(BaseSettings):
@@ -68,7 +70,7 @@ class Settings(BaseSettings):
     policy_max_age_seconds: float = Field(default=3600.0, gt=0)
     """Older policies give way to prices by rule; unchanged ones are published again four times as often."""
     price_multipliers: tuple[Annotated[float, Field(gt=0, le=10)], ...] = Field(
-        default=(0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.4, 1.6), min_length=1, max_length=10
+        default=PRICE_MULTIPLIERS, min_length=1, max_length=16
     )
     """The arms, as multiples of the list price, as a JSON list: the range that a shop publishes."""
     price_max_step: float = Field(default=0.3, gt=0, le=10)
