@@ -37,8 +37,8 @@ class PriceDesk:
     rules: PricingRules = field(init=False)
     keys: QuoteKeys = field(init=False)
     remembered: Remembered = field(default_factory=Remembered)
-    _by_rule: dict[tuple[str, str], tuple[int, PriceChoice]] = field(default_factory=dict)
-    """Event and ticket type -> the last slot that was priced by rule, and its price."""
+    _by_rule: dict[tuple[str, str], tuple[Basis, PriceChoice]] = field(default_factory=dict)
+    """Event and ticket type -> the last slot that was priced by rule, what held in it, and its price."""
     _chosen: dict[tuple[str, str], tuple[Basis, PriceChoice]] = field(default_factory=dict)
     """Event and ticket type -> what its last price was chosen from, and that price: most requests ask for it again."""
     _lists: dict[tuple[str, str | None], tuple[Basis, bytes]] = field(default_factory=dict)
@@ -143,25 +143,28 @@ class PriceDesk:
         if control is not None and control.frozen:
             return frozen_price(ticket)
         learned = known.policies.get(event_id)
-        basis = (slot, ticket, control, learned, known.experiment)
+        basis = (slot, listing, ticket, control, learned, known.experiment)
         chosen_from, choice = self._chosen.get((event_id, ticket.name), (None, None))
         if choice is None or chosen_from != basis:
-            choice = self._choose(listing, ticket, slot, in_effect(learned, control, slot, self.rules))
+            steady = (slot, _sold_as(listing), ticket, control)
+            choice = self._choose(listing, ticket, slot, in_effect(learned, control, slot, self.rules), steady)
             if control is not None:  # what was gone back to does not learn: it is not what the experiment compares
                 choice = dataclasses.replace(choice, decided_by="")
             self._chosen[event_id, ticket.name] = basis, choice
         return choice
 
-    def _choose(self, listing: EventListed, ticket: TicketType, slot: int, policy: PricePolicy | None) -> PriceChoice:
+    def _choose(
+        self, listing: EventListed, ticket: TicketType, slot: int, policy: PricePolicy | None, steady: Basis
+    ) -> PriceChoice:
         event_id = listing.event_id
         with self._steady:
-            begun, by_rule = self._by_rule.get((event_id, ticket.name), (None, None))
-            if by_rule is not None and begun == slot:
+            made_from, by_rule = self._by_rule.get((event_id, ticket.name), (None, None))
+            if by_rule is not None and made_from == steady:
                 return by_rule  # seats sell and policies come in the middle of a slot; its price stays
             if too_old(policy, slot, self.rules):
                 seats_left = self.snapshots.seats_left(event_id)
                 choice = price_by_rule(listing, ticket, seats_left, slot, self.rules)
-                self._by_rule[event_id, ticket.name] = slot, choice
+                self._by_rule[event_id, ticket.name] = steady, choice
                 return choice
         trial = experiments.trial_of(self.snapshots.experiment, self._shares, slot, self.rules)
         return experiments.choose(
@@ -217,6 +220,11 @@ class PriceDesk:
             common = _response(issued, choice).model_dump_json(exclude={"quote_id"}).encode()
             self._offers[offer] = basis, common
         return b'{"quote_id":"%b",%b' % (issued.quote_id.encode(), common[1:])
+
+
+def _sold_as(listing: EventListed) -> Basis:
+    """What the rule's price depends on, beside the ticket type, until somebody changes the listing."""
+    return listing.currency, listing.capacity, listing.on_sale_at, listing.starts_at
 
 
 def _response(issued: QuoteIssued, choice: PriceChoice) -> QuoteResponse:

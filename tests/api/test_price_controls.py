@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from ibook.messages import ArmProbabilities, InventoryChanged, PriceControlled, PricePolicy
+from ibook.messages import ArmProbabilities, InventoryChanged, PriceControlled, PricePolicy, TicketType
 from ibook.pricing import slot_start
-from tests.api.test_prices import NOW, SLOT, Api, policy
+from tests.api.test_prices import LISTING, NOW, SLOT, Api, policy
 
 
 @pytest.fixture
@@ -99,6 +99,35 @@ def test_within_a_slot_the_price_by_rule_stays_and_the_next_slot_follows_what_is
     assert asked(api) == first
     api.clock.advance(slot_start(SLOT + 1, 300.0) - NOW)
     assert asked(api)[1] == "policy"
+
+
+def test_a_price_by_rule_follows_the_listing_at_once(api: Api) -> None:
+    api.snapshots.policies["gala"] = stale()
+    seats(api, remaining=40)
+    assert asked(api) == (6000, "rules")
+    dearer = TicketType(name="stalls", list_price_minor=10_000, floor_minor=8000, cap_minor=12_500)
+    api.snapshots.listings["gala"] = replace(LISTING, currency="JPY", ticket_types=[dearer])
+    assert asked(api) == (12_500, "rules")
+    entry = api.journal.entries[-1]
+    assert (entry.price_minor, entry.currency, entry.list_price_minor) == (12_500, "JPY", 10_000)
+
+
+def test_a_listing_that_is_published_again_leaves_a_price_by_rule_as_it_is(api: Api) -> None:
+    api.snapshots.policies["gala"] = stale()
+    seats(api, remaining=90)
+    first = asked(api)
+    seats(api, remaining=10)
+    api.snapshots.listings["gala"] = replace(LISTING, message_id="again", occurred_at=NOW + timedelta(seconds=1))
+    assert asked(api) == first
+
+
+def test_a_rollback_in_a_slot_that_is_priced_by_rule_holds_at_once(api: Api) -> None:
+    api.snapshots.policies["gala"] = stale()
+    assert asked(api)[1] == "rules"
+    order(api, policy=policy(occurred_at=NOW - timedelta(days=1)))
+    assert asked(api)[1] == "policy"
+    order(api)
+    assert asked(api)[1] == "rules"
 
 
 def test_readiness_says_what_is_frozen_and_what_is_too_old(api: Api) -> None:

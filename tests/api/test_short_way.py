@@ -2,20 +2,22 @@
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from msgspec.structs import replace
 from starlette.types import Receive, Scope, Send
 
 from ibook.api_keys import new_key
-from ibook.messages import PriceControlled
+from ibook.messages import PriceControlled, TicketType
 from serving.desk import PriceDesk
 from serving.limits import BodyLimit
 from serving.remembered import Remembered
 from serving.schemas import EventPrices, QuoteRequest, QuoteResponse
-from tests.api.test_prices import NOW, SETTINGS, Api
+from tests.api.test_prices import LISTING, NOW, SETTINGS, Api, policy
 
 LONG_WAY = {"content-type": "application/json; charset=utf-8"}
 """What the short way does not take."""
@@ -130,6 +132,57 @@ def test_a_prepared_price_follows_what_it_was_made_from(api: Api) -> None:
     assert api.client.get(path).json()["prices"][0]["source"] == api.quote()["source"] == "policy"
     del api.snapshots.listings["gala"]
     assert api.client.get(path).status_code == 404
+
+
+PATH = "/v1/events/gala/price?ticket_type=stalls"
+
+
+def listed(api: Api) -> tuple[object, ...]:
+    """What both ways say of the price, which a quote says too."""
+    short, long, quote = api.client.get(PATH), api.client.get(PATH + "&other=1"), api.quote()
+    assert short.content == long.content
+    body = short.json()
+    price = body["prices"][0]
+    assert (quote["price_minor"], quote["currency"], quote["source"]) == (
+        price["price_minor"], body["currency"], price["source"])  # fmt: skip
+    return price["price_minor"], body["currency"], price["source"], body["slot_ends_at"], body["policy_version"]
+
+
+def test_a_prepared_price_follows_its_listing(api: Api) -> None:
+    assert listed(api)[1:3] == ("GBP", "policy")
+    dearer = TicketType(name="stalls", list_price_minor=9000, floor_minor=8000, cap_minor=9900)
+    api.snapshots.listings["gala"] = replace(LISTING, currency="JPY", ticket_types=[dearer])
+    assert listed(api)[:3] == (9000, "JPY", "list_price")
+
+
+def test_a_prepared_price_ends_with_its_slot(api: Api) -> None:
+    seen = set()
+    for _ in range(12):
+        seen.add(listed(api)[::3])
+        api.clock.advance(timedelta(seconds=300))
+    assert len({ends_at for _, ends_at in seen}) == 12
+    assert {price for price, _ in seen} == {4000, 6000}
+
+
+def test_a_prepared_price_follows_a_policy_that_comes_in_its_slot(api: Api) -> None:
+    del api.snapshots.policies["gala"]
+    assert listed(api)[2::2] == ("list_price", 0)
+    api.snapshots.take_policy(policy())
+    assert listed(api)[2::2] == ("policy", 4)
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_a_prepared_price_ends_with_the_order_it_follows(api: Api, stale: bool) -> None:
+    if stale:
+        api.snapshots.policies["gala"] = policy(occurred_at=NOW - timedelta(hours=2))
+    before = listed(api)
+    frozen = PriceControlled(
+        message_id="c", occurred_at=NOW, event_id="gala", frozen=True, until=NOW + timedelta(minutes=1)
+    )
+    api.snapshots.controls["gala"] = frozen
+    assert listed(api)[2] == "frozen"
+    api.clock.advance(timedelta(minutes=1))
+    assert listed(api) == before
 
 
 def test_the_short_way_asks_for_keys(tmp_path: Path) -> None:
