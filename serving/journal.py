@@ -122,7 +122,9 @@ class KafkaJournal:
         return len(self._spool)
 
     def problem(self) -> str:
-        """A sentence while Kafka is away, or the disk is full of what it has not taken."""
+        """A sentence while Kafka is away, or the disk is full of what it has not taken, or can't be read."""
+        if broken := self._spool.broken:
+            return f"The quotes on disk can't be read: {broken}."
         if self._reachable and self.waiting() < self._room:
             return ""
         why = "Kafka takes too little" if self._reachable else "Kafka does not answer"
@@ -133,6 +135,7 @@ class KafkaJournal:
         looked_at = tidied_at = 0.0
         while not self._stop.is_set():
             try:
+                self._mend()
                 self._step()
                 if (now := time.monotonic()) - tidied_at > TIDY_SECONDS:
                     tidied_at = now
@@ -143,6 +146,15 @@ class KafkaJournal:
             except Exception:  # a thread that dies in silence would fill the disk and teach nothing
                 log.exception("journalling quotes failed")
                 self._stop.wait(1.0)
+
+    def _mend(self) -> None:
+        """Go on in a new file when the one on disk broke under us; until then every price is the list price."""
+        if not self._spool.broken:
+            return
+        lost = max(0, self.waiting() - self._in_flight - len(self._delivered))
+        self._spool.begin_anew()
+        metrics.JOURNAL_DROPPED.inc(lost)
+        log.error("quotes go on in a new file", not_journalled=lost)
 
     def _step(self) -> None:
         """Send what is new, hear what became of what was sent; sleep when there is nothing of either."""

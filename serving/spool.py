@@ -3,7 +3,8 @@
 import fcntl
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -19,12 +20,13 @@ CREATE TABLE IF NOT EXISTS waiting (
     number INTEGER PRIMARY KEY, keep_until REAL NOT NULL, key BLOB NOT NULL, payload BLOB NOT NULL
 )
 """
+_INSERT = "INSERT INTO waiting (number, keep_until, key, payload) VALUES (?, ?, ?, ?)"
 SETTLED_AT_ONCE = 200
 """Rows deleted under one lock: a request that comes meanwhile waits for less than a millisecond."""
 
 
 class SpoolFull(Exception):
-    """The disk takes no more."""
+    """The disk takes no more, or what is on it can't be read."""
 
 
 class Waiting(NamedTuple):
@@ -44,8 +46,11 @@ class Spool:
 
     def __init__(self, path: Path) -> None:
         """Raises ConfigurationError when another process has the file, or the folder can't be written."""
+        self._path = path
         self._held = _hold(path.with_suffix(".lock"))
         self._lock = threading.Lock()
+        self.broken = ""
+        """Why the file can't be used any more; empty while it can. `begin_anew` mends it."""
         self._rows = _open_or_begin_anew(path)
         self._checkpoints = _connect(path)
         self._count: int
@@ -63,8 +68,9 @@ class Spool:
             # SQLite would number them by itself, but note the last number in a second page of its log each time.
             row = (self._number + 1, keep_until.timestamp(), key, payload)
             try:
-                self._rows.execute("INSERT INTO waiting (number, keep_until, key, payload) VALUES (?, ?, ?, ?)", row)
-            except sqlite3.OperationalError as error:
+                with self._noting():
+                    self._rows.execute(_INSERT, row)
+            except sqlite3.Error as error:
                 raise SpoolFull(str(error)) from error
             self._number += 1
             self._count += 1
@@ -72,12 +78,12 @@ class Spool:
     def after(self, number: int, limit: int) -> list[Waiting]:
         """The next messages behind a number, in order."""
         asked = "SELECT number, key, payload FROM waiting WHERE number > ? ORDER BY number LIMIT ?"
-        with self._lock:
+        with self._lock, self._noting():
             return [Waiting(*row) for row in self._rows.execute(asked, (number, limit))]
 
     def get(self, number: int) -> Waiting | None:
         """One message, if it still waits."""
-        with self._lock:
+        with self._lock, self._noting():
             row = self._rows.execute("SELECT number, key, payload FROM waiting WHERE number = ?", (number,)).fetchone()
         return Waiting(*row) if row else None
 
@@ -94,7 +100,20 @@ class Spool:
 
     def checkpoint(self) -> None:
         """Move what was written from SQLite's log into its table, while others go on."""
-        self._checkpoints.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        with self._noting():
+            self._checkpoints.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def begin_anew(self) -> None:
+        """Put a broken file aside and go on in a new one; numbers go on too: Kafka may still acknowledge old ones.
+
+        Raises sqlite3.Error or OSError when the disk does not take a new file either.
+        """
+        with self._lock:
+            self._checkpoints.close()
+            self._rows.close()
+            _set_aside(self._path, self.broken)
+            self._rows, self._checkpoints = _open(self._path), _connect(self._path)
+            self._count, self.broken = 0, ""
 
     def close(self) -> None:
         """Let another process have the file."""
@@ -104,10 +123,21 @@ class Spool:
             self._held.close()
 
     def _delete(self, statement: str, values: Sequence[float]) -> int:
-        with self._lock:
+        with self._lock, self._noting():
             deleted = self._rows.execute(statement, values).rowcount
             self._count -= deleted
         return deleted
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        """Note that the file is broken when SQLite says so; what is full or busy now is an OperationalError."""
+        try:
+            yield
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError as error:
+            self.broken = self.broken or str(error)
+            raise
 
 
 def _hold(path: Path) -> IO[str]:
@@ -130,7 +160,7 @@ def _open_or_begin_anew(path: Path) -> sqlite3.Connection:
     try:
         return _open(path)
     except sqlite3.DatabaseError as error:
-        _set_aside(path, error)
+        _set_aside(path, str(error))
         return _open(path)
 
 
@@ -155,9 +185,9 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _set_aside(path: Path, error: Exception) -> None:
+def _set_aside(path: Path, reason: str) -> None:
     """A file that can't be read is kept for people to look at; quotes go on in a new one."""
-    log.error("the quotes on disk can't be read and were put aside", path=str(path), reason=str(error))
+    log.error("the quotes on disk can't be read and were put aside", path=str(path), reason=reason)
     for suffix in ("", "-wal", "-shm"):
         part = path.with_name(path.name + suffix)
         if part.exists():

@@ -11,6 +11,7 @@ from ibook.messages import QuoteIssued
 from ibook.settings import Settings
 from infra.local.processes import free_port, wait_until
 from serving.journal import KafkaJournal
+from tests.unit.test_spool import break_under
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -62,4 +63,19 @@ def test_what_nobody_waits_for_any_more_is_dropped_and_counted(settings: Setting
     journal.start()
     assert wait_until(lambda: journal.waiting() == 0, timeout_seconds=150)
     assert dropped() == before + 3
+    journal.stop()
+
+
+def test_a_file_that_breaks_in_use_refuses_entries_and_the_journal_goes_on_in_a_new_one(settings: Settings) -> None:
+    journal = KafkaJournal(settings, ManualClock(NOW))
+    before = dropped()
+    assert all(journal.record(entry(number)) for number in range(2))
+    break_under(settings.data_dir / "serving" / f"journal-{settings.worker_name}.db")
+    assert not journal.record(entry(2))
+    assert "The quotes on disk can't be read" in journal.problem()
+    assert dropped() == before + 1
+    journal.start()
+    assert wait_until(lambda: dropped() == before + 3, timeout_seconds=150), "what was on disk is lost, and counted"
+    assert journal.record(entry(3))
+    assert journal.waiting() == 1
     journal.stop()

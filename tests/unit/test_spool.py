@@ -1,6 +1,7 @@
 """Quotes on disk: in order, bounded by nothing but the disk, whole after a kill -9, one process at a time."""
 
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ibook.errors import ConfigurationError
-from serving.spool import Spool
+from serving.spool import Spool, SpoolFull
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
@@ -92,3 +93,33 @@ def test_a_file_that_cant_be_read_is_put_aside_and_a_new_one_goes_on(path: Path,
     assert len(opened) == 1
     assert path.with_name("journal-1.db.broken").exists()
     opened.close()
+
+
+def break_under(path: Path) -> None:
+    """Let a file that is in use point at pages it does not have."""
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("PRAGMA writable_schema = ON")
+    other.execute("UPDATE sqlite_master SET rootpage = 99999")
+    other.execute("PRAGMA schema_version = 77")
+    other.close()
+
+
+def test_a_file_that_breaks_in_use_refuses_messages_until_it_is_begun_anew(spool: Spool, path: Path) -> None:
+    fill(spool, 3)
+    break_under(path)
+    with pytest.raises(SpoolFull, match="malformed"):
+        fill(spool, 1)
+    assert "malformed" in spool.broken
+    spool.begin_anew()
+    assert (spool.broken, len(spool)) == ("", 0)
+    fill(spool, 1)
+    assert [message.number for message in spool.after(0, 10)] == [4]
+    assert path.with_name("journal-1.db.broken").exists()
+
+
+def test_a_break_is_noticed_by_reading_too(spool: Spool, path: Path) -> None:
+    fill(spool, 3)
+    break_under(path)
+    with pytest.raises(sqlite3.DatabaseError):
+        spool.after(0, 10)
+    assert "malformed" in spool.broken
