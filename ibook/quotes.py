@@ -48,9 +48,11 @@ class QuoteKeys:
         self._nonce_key = _derive(secret, "nonce")
         self._name_key = _derive(secret, "pseudonym")
 
-    def repeatable_nonce(self, event_id: str, ticket_type: str, slot: int, idempotency_key: str) -> bytes:
-        """Eight bytes that every replica gives to the same request in the same slot."""
-        request = frame(event_id, ticket_type, str(slot), idempotency_key)
+    def repeatable_nonce(
+        self, event_id: str, ticket_type: str, slot: int, idempotency_key: str, *, buyer: str, asked_by: str
+    ) -> bytes:
+        """Eight bytes that every replica gives to the same request of the same API key in the same slot."""
+        request = frame(event_id, ticket_type, str(slot), idempotency_key, buyer, asked_by)
         return hmac.digest(self._nonce_key, request, "sha256")[:8]
 
     def pseudonym(self, kind: str, identifier: str) -> str:

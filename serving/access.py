@@ -28,6 +28,8 @@ SCOPES: tuple[tuple[str, re.Pattern[str], api_keys.Scope], ...] = (
     ("GET", re.compile(r"/metrics"), "price:read"),
     ("GET", re.compile(r"/|/prices(/.*)?", re.DOTALL), "price:read"),
 )
+ASKED_BY = "ibook.asked_by"
+"""Where a request's ASGI scope has the id of its API key; see `asked_by`."""
 LOOK_SECONDS = 1.0
 """How often it is looked whether the keys file has changed."""
 
@@ -41,6 +43,11 @@ def scope_of(method: str, path: str) -> api_keys.Scope | None:
     if method in ("GET", "HEAD") and PUBLIC.fullmatch(path):
         return None
     return next((scope for verb, paths, scope in SCOPES if verb == method and paths.fullmatch(path)), "admin")
+
+
+def asked_by(scope: Scope) -> str:
+    """The id of the API key that a request was let in with; empty where nobody needs one."""
+    return str(scope.get(ASKED_BY, ""))
 
 
 class KeysFile:
@@ -116,6 +123,7 @@ class Access:
             return _refused("no_key", 401, "Send a key of yours: `Authorization: Bearer …`.", _challenge())
         if not key.allows(needed):
             return _refused("no_scope", 403, f"The key {key.key_id} may not do this: it lacks the scope {needed}.", {})
+        scope[ASKED_BY] = key.key_id
         return self._too_often(key)
 
     def _too_often(self, key: ApiKey) -> Response | None:

@@ -88,21 +88,24 @@ class PriceDesk:
             ],
         )
 
-    def quote(self, request: QuoteRequest) -> bytes:
-        """A signed price, journalled as an offer, as JSON of QuoteResponse. Raises HTTPException 404 or 503."""
+    def quote(self, request: QuoteRequest, asked_by: str) -> bytes:
+        """A signed price, journalled as an offer, as JSON of QuoteResponse; `asked_by` is the id of an API key.
+
+        Raises HTTPException 404 or 503.
+        """
         now = self.clock.now()
-        if given := self.remembered.find(request, now):
+        if given := self.remembered.find(request, asked_by, now):
             return given
         listing, [ticket] = self._find(request.event_id, request.ticket_type)
         slot = pricing.slot_of(now, self.rules.slot_seconds)
         choice = self.choose(listing, ticket, slot)
-        issued = self._issue(request, listing, choice, slot, now)
+        issued = self._issue(request, asked_by, listing, choice, slot, now)
         if not self.journal.record(issued):
             # Nobody will learn from this offer, so it must not be part of the experiment.
             choice = pricing.list_price(ticket)
-            issued = self._issue(request, listing, choice, slot, now)
+            issued = self._issue(request, asked_by, listing, choice, slot, now)
         answer = self._answer(issued, choice)
-        self.remembered.add(request, answer, issued.expires_at)
+        self.remembered.add(request, asked_by, answer, issued.expires_at)
         self._counted[choice.source].inc()
         return answer
 
@@ -172,9 +175,8 @@ class PriceDesk:
         )
 
     def _issue(
-        self, request: QuoteRequest, listing: EventListed, choice: PriceChoice, slot: int, now: datetime
+        self, request: QuoteRequest, asked_by: str, listing: EventListed, choice: PriceChoice, slot: int, now: datetime
     ) -> QuoteIssued:
-        key = request.idempotency_key
         # All quotes of a slot expire together, so that a repeated request gives the same token anywhere.
         slot_end = pricing.slot_start(slot + 1, self.rules.slot_seconds)
         expires_at = slot_end + timedelta(seconds=self.settings.quote_ttl_seconds)
@@ -185,9 +187,7 @@ class PriceDesk:
                 price_minor=choice.price_minor,
                 slot=slot,
                 expires_at=expires_at,
-                nonce=secrets.token_bytes(8)
-                if key is None
-                else self.keys.repeatable_nonce(request.event_id, request.ticket_type, slot, key),
+                nonce=self._nonce(request, asked_by, slot),
             )
         )
         return QuoteIssued(
@@ -210,6 +210,14 @@ class PriceDesk:
             list_price_minor=next(t.list_price_minor for t in listing.ticket_types if t.name == request.ticket_type),
             seats_left=self.snapshots.seats_left(request.event_id),
             buyer="" if request.buyer is None else self.keys.pseudonym(ACCOUNT, request.buyer),
+        )
+
+    def _nonce(self, request: QuoteRequest, asked_by: str, slot: int) -> bytes:
+        key = request.idempotency_key
+        if key is None:
+            return secrets.token_bytes(8)
+        return self.keys.repeatable_nonce(
+            request.event_id, request.ticket_type, slot, key, buyer=request.buyer or "", asked_by=asked_by
         )
 
     def _answer(self, issued: QuoteIssued, choice: PriceChoice) -> bytes:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from ibook import metrics
+from serving.access import asked_by
 from serving.desk import PriceDesk
 from serving.schemas import EventPrices, Problem, QuoteRequest, QuoteResponse
 
@@ -34,12 +35,12 @@ async def get_price(
 async def post_quote(request: Request, body: QuoteRequest) -> Response:
     """Ask for it when a price is shown, not when the buyer has decided: every shown price is an offer."""
     desk: PriceDesk = request.app.state.desk
-    return Response(quoted(desk, body), media_type="application/json")
+    return Response(quoted(desk, body, asked_by(request.scope)), media_type="application/json")
 
 
-def quoted(desk: PriceDesk, body: QuoteRequest) -> bytes:
-    """The answer to a request for a quote. Raises HTTPException 404 or 503."""
+def quoted(desk: PriceDesk, body: QuoteRequest, key_id: str) -> bytes:
+    """The answer to a request for a quote that came with an API key of this id. Raises HTTPException 404 or 503."""
     began = time.perf_counter()
-    answer = desk.quote(body)
+    answer = desk.quote(body, key_id)
     metrics.QUOTE_SECONDS.observe(time.perf_counter() - began)
     return answer

@@ -9,6 +9,10 @@ REMEMBERED_KEYS = 100_000
 """Idempotency keys remembered beyond their slot; within a slot the key itself leads to the same quote."""
 
 
+Request = tuple[str, str, str, str, str]
+"""Event, ticket type, buyer, idempotency key, and which API key asked: shops that share a platform share no quotes."""
+
+
 class Remembered:
     """Answers given for an idempotency key, until their quotes expire; the oldest make room.
 
@@ -17,23 +21,25 @@ class Remembered:
 
     def __init__(self, room: int = REMEMBERED_KEYS) -> None:
         self._room = room
-        self._answers: OrderedDict[tuple[str, str, str], tuple[datetime, bytes]] = OrderedDict()
+        self._answers: OrderedDict[Request, tuple[datetime, bytes]] = OrderedDict()
 
-    def find(self, request: QuoteRequest, now: datetime) -> bytes | None:
-        """The answer given to the same request, if its quote is still valid."""
+    def find(self, request: QuoteRequest, asked_by: str, now: datetime) -> bytes | None:
+        """The answer given to the same request of the same API key, if its quote is still valid."""
         if request.idempotency_key is None:
             return None
-        expires_at, answer = self._answers.get(self._key(request), (now, b""))
+        expires_at, answer = self._answers.get(_of(request, asked_by), (now, b""))
         return answer if now < expires_at else None
 
-    def add(self, request: QuoteRequest, answer: bytes, expires_at: datetime) -> None:
+    def add(self, request: QuoteRequest, asked_by: str, answer: bytes, expires_at: datetime) -> None:
         """Remember an answer when the request has a key."""
         if request.idempotency_key is None:
             return
-        self._answers[self._key(request)] = expires_at, answer
+        remembered = _of(request, asked_by)
+        self._answers[remembered] = expires_at, answer
+        self._answers.move_to_end(remembered)  # a key that is used again is no older than its answer
         if len(self._answers) > self._room:
             self._answers.popitem(last=False)
 
-    @staticmethod
-    def _key(request: QuoteRequest) -> tuple[str, str, str]:
-        return request.event_id, request.ticket_type, request.idempotency_key or ""
+
+def _of(request: QuoteRequest, asked_by: str) -> Request:
+    return request.event_id, request.ticket_type, request.buyer or "", request.idempotency_key or "", asked_by

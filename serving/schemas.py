@@ -18,7 +18,9 @@ class QuoteRequest(BaseModel):
     event_id: Id
     ticket_type: Id
     idempotency_key: Id | None = Field(
-        default=None, description="A repeated request with the same key gets the same quote while it is valid."
+        default=None,
+        description="A repeated request with the same key gets the same quote while it is valid. Another event, ticket "
+        "type, buyer or API key with the same idempotency key is another request.",
     )
     buyer: Id | None = Field(
         default=None,

@@ -8,6 +8,7 @@ from fastapi import HTTPException
 from pydantic import ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.access import asked_by
 from serving.desk import PriceDesk
 from serving.quotes import quoted
 from serving.schemas import QuoteRequest
@@ -67,7 +68,8 @@ def _quote(scope: Scope, message: Message) -> bytes | None:
     if message.get("more_body") or len(message.get("body", b"")) > MAX_SHORT_BYTES:
         return None
     try:
-        return quoted(_desk(scope), QuoteRequest.model_validate_json(message.get("body", b"")))
+        body = QuoteRequest.model_validate_json(message.get("body", b""))
+        return quoted(_desk(scope), body, asked_by(scope))
     except (ValidationError, HTTPException):
         return None
 

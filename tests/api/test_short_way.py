@@ -200,7 +200,7 @@ def test_the_short_way_asks_for_keys(tmp_path: Path) -> None:
 
 
 def test_a_fault_of_ours_is_a_problem_as_everywhere(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(desk: PriceDesk, request: QuoteRequest) -> bytes:
+    def fail(desk: PriceDesk, request: QuoteRequest, asked_by: str) -> bytes:
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(PriceDesk, "quote", fail)

@@ -71,8 +71,14 @@ def test_settings_name_the_secrets() -> None:
 
 
 def test_the_same_request_in_a_slot_repeats_its_nonce_in_every_replica() -> None:
-    nonce = KEYS.repeatable_nonce("e", "stalls", 17, "order-1")
-    assert nonce == QuoteKeys(b"secret").repeatable_nonce("e", "stalls", 17, "order-1")
-    others = [("f", "stalls", 17, "order-1"), ("e", "pit", 17, "order-1"), ("e", "stalls", 18, "order-1"),
-              ("e", "stalls", 17, "order-2"), ("e", "stall", 17, "sorder-1")]  # fmt: skip
-    assert nonce not in [KEYS.repeatable_nonce(*other) for other in others]
+    request = ("e", "stalls", 17, "order-1", "alice", "shop")
+    nonce = nonce_of(KEYS, *request)
+    assert nonce == nonce_of(QuoteKeys(b"secret"), *request)
+    others = [("f", *request[1:]), ("e", "pit", *request[2:]), ("e", "stalls", 18, *request[3:]),
+              (*request[:3], "order-2", *request[4:]), ("e", "stall", 17, "sorder-1", *request[4:]),
+              (*request[:4], "bob", "shop"), (*request[:5], "another")]  # fmt: skip
+    assert nonce not in [nonce_of(KEYS, *other) for other in others]
+
+
+def nonce_of(keys: QuoteKeys, event_id: str, ticket_type: str, slot: int, key: str, buyer: str, shop: str) -> bytes:
+    return keys.repeatable_nonce(event_id, ticket_type, slot, key, buyer=buyer, asked_by=shop)
