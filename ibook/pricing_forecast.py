@@ -84,7 +84,7 @@ def _counted(points: Sequence[tuple[float, float]], first: float, last: float) -
     edges = np.linspace(first, last, STRETCHES + 1)
     ages, weights = np.array(points, dtype=np.float64).reshape(-1, 2).T
     counts, _ = np.histogram(np.clip(ages, first, None), edges, weights=weights)
-    return edges.tolist(), counts.tolist()
+    return edges.tolist(), np.maximum(counts, 0.0).tolist()
 
 
 def _times(listing: EventListed, now: datetime) -> tuple[float, float, float]:

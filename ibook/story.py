@@ -24,12 +24,7 @@ from ibook.messages import (
     ReasonCode,
     VerdictEvidence,
 )
-
-_DIGITS = {
-    **dict.fromkeys(("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV"), 0),
-    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
-}  # fmt: skip
-"""Decimal digits of the currencies that do not have two (ISO 4217)."""
+from ibook.money import money
 
 
 class Place(NamedTuple):
@@ -200,16 +195,6 @@ def _milliseconds(asked_at: datetime | None, told_at: datetime | None) -> str:
     if asked_at is None or told_at is None:
         return ""
     return f", {(told_at - asked_at).total_seconds() * 1000:,.0f} ms after the purchase"
-
-
-def money(amount_minor: int, currency: str) -> str:
-    """An amount as people write it.
-
-    >>> money(11800, "EUR"), money(11800, "JPY"), money(11800, "KWD")
-    ('118.00 EUR', '11,800 JPY', '11.800 KWD')
-    """
-    digits = _DIGITS.get(currency, 2)
-    return f"{amount_minor / 10**digits:,.{digits}f} {currency}"
 
 
 # ------------------------------------------------------------------------------------------------------------------ why

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from ibook.money import amount
+
 WIDTH, HEIGHT = 640, 200
 LEFT, RIGHT, TOP, BOTTOM = 56, 8, 12, 24
 FLOOR = HEIGHT - BOTTOM
@@ -40,7 +42,7 @@ class _Scale:
 
 
 def prices_chart(
-    points: Sequence[Point], *, list_price_minor: int, low_minor: int, high_minor: int, label: str
+    points: Sequence[Point], *, list_price_minor: int, low_minor: int, high_minor: int, currency: str, label: str
 ) -> Markup:
     """Price as steps, sales as bars below, the list price dashed; from `low_minor` to `high_minor`."""
     if not points:
@@ -57,7 +59,9 @@ def prices_chart(
     )
     usual = scale.y(list_price_minor)
     base = f'<line class="list" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{usual:.1f}" y2="{usual:.1f}"/>'
-    ticks = "".join(_tick(price, scale.y(price)) for price in sorted({scale.low, list_price_minor, scale.high}))
+    ticks = "".join(
+        _tick(price, currency, scale.y(price)) for price in sorted({scale.low, list_price_minor, scale.high})
+    )
     times = _time(LEFT, "start", points[0].begins) + _time(WIDTH - RIGHT, "end", points[-1].begins)
     return _svg(f'{bars}{base}<polyline class="line" points="{steps}"/>{dots}{ticks}{times}', HEIGHT, label)
 
@@ -76,7 +80,12 @@ def _dot(x: float, y: float, title: str) -> str:
 
 
 def beliefs_chart(
-    prices_minor: Sequence[int], intervals: Sequence[tuple[float, float]], means: Sequence[float], *, label: str
+    prices_minor: Sequence[int],
+    intervals: Sequence[tuple[float, float]],
+    means: Sequence[float],
+    *,
+    currency: str,
+    label: str,
 ) -> Markup:
     """A row per price: what an offer at it is expected to earn as a bar, and as a line the interval of the share of
     offers that sell. How likely a price is drawn is not shown: propensities stay in the journal."""
@@ -91,9 +100,9 @@ def beliefs_chart(
 
     rows = [
         f'<g transform="translate(0 {TOP + row * number})">'
-        f'<text x="{LEFT - 6}" y="13" text-anchor="end">{money(price)}</text>'
+        f'<text x="{LEFT - 6}" y="13" text-anchor="end">{amount(price, currency)}</text>'
         f'<rect class="bar" x="{LEFT}" y="3" width="{full * earns / most:.1f}" height="12"/>'
-        f'<text x="{LEFT + full * earns / most + 4:.1f}" y="13">{money(round(earns))}</text>'
+        f'<text x="{LEFT + full * earns / most + 4:.1f}" y="13">{amount(round(earns), currency)}</text>'
         f'<text x="{middle + 14:.1f}" y="13" text-anchor="end">{mean:.1%}</text>'
         f'<line class="line" x1="{x(low):.1f}" x2="{x(high):.1f}" y1="9" y2="9"/>'
         f"{_dot(x(mean), 9, f'{mean:.1%} of offers sell ({low:.1%} to {high:.1%})')}</g>"
@@ -104,17 +113,8 @@ def beliefs_chart(
     return _svg("".join(rows), TOP * 2 + row * len(rows), label)
 
 
-def money(amount_minor: int) -> str:
-    """Minor units as people write them.
-
-    >>> money(123450)
-    '1,234.50'
-    """
-    return f"{amount_minor / 100:,.2f}"
-
-
-def _tick(price: int, y: float) -> str:
-    return f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{money(price)}</text>'
+def _tick(price: int, currency: str, y: float) -> str:
+    return f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{amount(price, currency)}</text>'
 
 
 def _time(x: float, anchor: str, text: str) -> str:

@@ -13,10 +13,11 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from ibook import pricing
 from ibook.messages import ArmProbabilities, EventListed, TicketType
+from ibook.money import amount, money
 from ibook.price_controls import control_in_force
 from ibook.price_history import SlotHistory
 from ibook.pricing import RULE_ARM, PriceChoice
-from serving.charts import Point, beliefs_chart, money, prices_chart
+from serving.charts import Point, beliefs_chart, prices_chart
 from serving.desk import PriceDesk
 from serving.experiment_view import experiment_view
 from serving.sales import Sales
@@ -107,7 +108,7 @@ def _row(view: View, listing: EventListed) -> dict[str, Any]:
         "name": listing.name,
         "begins": f"{listing.starts_at:%Y-%m-%d %H:%M}",
         "seats": _seats(view, listing),
-        "price": f"{money(_choice(view, listing, first).price_minor)} {listing.currency}",
+        "price": money(_choice(view, listing, first).price_minor, listing.currency),
         "quotes": sum(slot.quotes for slot in slots),
         "tickets": sum(slot.tickets for slot in slots),
     }
@@ -130,32 +131,33 @@ def _ticket(view: View, listing: EventListed, ticket: TicketType) -> dict[str, A
     choice, slots = _choice(view, listing, ticket), view.slots(listing.event_id, ticket)
     return {
         "name": ticket.name,
-        "price": money(choice.price_minor),
+        "price": amount(choice.price_minor, listing.currency),
         "why": choice.why,
-        "list_price": money(ticket.list_price_minor),
-        "floor": money(ticket.floor_minor),
-        "cap": money(ticket.cap_minor),
+        "list_price": amount(ticket.list_price_minor, listing.currency),
+        "floor": amount(ticket.floor_minor, listing.currency),
+        "cap": amount(ticket.cap_minor, listing.currency),
         "quotes": sum(slot.quotes for slot in slots),
         "tickets": sum(slot.tickets for slot in slots),
-        "revenue": money(sum(slot.revenue_minor for slot in slots)),
-        "history": _history_chart(view, ticket, slots),
+        "revenue": amount(sum(slot.revenue_minor for slot in slots), listing.currency),
+        "history": _history_chart(view, listing, ticket, slots),
         "beliefs": _beliefs(view, listing, ticket),
     }
 
 
-def _history_chart(view: View, ticket: TicketType, slots: Sequence[SlotHistory]) -> str:
+def _history_chart(view: View, listing: EventListed, ticket: TicketType, slots: Sequence[SlotHistory]) -> str:
     points = [
-        Point(slot.slot, _begins(view, slot), slot.price_minor, slot.tickets, _told(view, slot)) for slot in slots
+        Point(slot.slot, _begins(view, slot), slot.price_minor, slot.tickets, _told(view, slot, listing.currency))
+        for slot in slots
     ]
     return prices_chart(
         points, list_price_minor=ticket.list_price_minor, low_minor=ticket.floor_minor, high_minor=ticket.cap_minor,
-        label=f"Prices of {ticket.name}",
+        currency=listing.currency, label=f"Prices of {ticket.name}",
     )  # fmt: skip
 
 
-def _told(view: View, slot: SlotHistory) -> str:
-    how = ", by rule" if slot.arm == RULE_ARM else ""
-    return f"{_begins(view, slot)}: {money(slot.price_minor)}{how}, {slot.quotes} quotes, {slot.tickets} tickets"
+def _told(view: View, slot: SlotHistory, currency: str) -> str:
+    price, how = amount(slot.price_minor, currency), ", by rule" if slot.arm == RULE_ARM else ""
+    return f"{_begins(view, slot)}: {price}{how}, {slot.quotes} quotes, {slot.tickets} tickets"
 
 
 def _begins(view: View, slot: SlotHistory) -> str:
@@ -166,7 +168,10 @@ def _beliefs(view: View, listing: EventListed, ticket: TicketType) -> str:
     arms = _arms(view, listing.event_id, ticket.name)
     if arms is None:
         return ""
-    return beliefs_chart(arms.prices_minor, arms.interval, arms.expected_sales, label=f"Beliefs on {ticket.name}")
+    return beliefs_chart(
+        arms.prices_minor, arms.interval, arms.expected_sales, currency=listing.currency,
+        label=f"Beliefs on {ticket.name}",
+    )  # fmt: skip
 
 
 def _arms(view: View, event_id: str, ticket_type: str) -> ArmProbabilities | None:
