@@ -6,6 +6,7 @@ Shares are of the gain that an oracle has over list price, who knows each day's 
 keeps the same floor and cap.
 """
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -112,6 +113,7 @@ class Play:
 def _run(share_out: ShareOut, worlds: Sequence[int], what: Play) -> tuple[Runs, float, float]:
     """What each policy came to, with the offers and the days on sale of an event on average."""
     played, sizes = zip(*share_out(what, worlds), strict=True)
+    print(f"{what.scenario}: {len(worlds)} worlds are played", file=sys.stderr)
     runs = {name: [world[name] for world in played] for name in played[0]}
     offers, days = np.array([each for world in sizes for each in world]).mean(axis=0)
     return runs, float(offers), float(days)
