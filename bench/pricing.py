@@ -36,7 +36,7 @@ POINTS = 40
 """Of the regret curve, in equal shares of an event's offers."""
 ATTACKED_SEEDS = 5
 FEW_EVENTS = 2
-"""Of each world, where demand is shifted or flat."""
+"""Of each world, where demand is shifted or flat, or sales take another course."""
 LONG_SALE = 8.0
 """Where demand stands still, events are so many times larger: after burn-in the same is asked for again and again."""
 
@@ -52,7 +52,7 @@ def measure(*, seeds: int, n_events: int, first_seed: int = 0, processes: int = 
     with _shared_out(processes) as share_out:
         default, offers, horizon = _run(share_out, worlds, Play("default", n_events, sellers=tuple(SELLERS)))
         others, long = dict[Scenario, Runs](), 0.0
-        for name in ("shift", "flat"):
+        for name in ("shift", "flat", "even", "fading"):
             others[name] = _run(share_out, worlds, Play(name, min(n_events, FEW_EVENTS)))[0]
         others["stationary"], long, _ = _run(share_out, worlds, Play("stationary", 1, seats=LONG_SALE))
         attacked = under_attack(share_out, worlds[:ATTACKED_SEEDS])
@@ -240,7 +240,8 @@ def say(figures: Mapping[str, Any]) -> None:
         )
     for name, found in figures["scenarios"].items():
         typer.echo(
-            f"  {name}: {percent(found['uplift']['mean'])}, oracle {percent(found['oracle_uplift']['mean'])}; "
+            f"  {name}: {percent(found['uplift']['mean'])}, oracle {percent(found['oracle_uplift']['mean'])}, "
+            f"{percent(found['share_of_oracle_gain']['mean'])} of its gain; "
             f"second half {percent(found['uplift_late']['mean'])}, "
             f"{percent(found['share_of_oracle_gain_late']['mean'])} of the oracle's gain"
         )

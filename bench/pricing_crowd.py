@@ -22,7 +22,9 @@ from simulator.world import INTERESTS, SHARES, World, WorldSize
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Scenario = Literal["default", "stationary", "shift", "flat"]
+Scenario = Literal["default", "stationary", "shift", "flat", "even", "fading"]
+"""How demand stands still, is shifted halfway or does not mind prices; or sales that come evenly, or fade from their
+opening on, instead of as the simulator has it."""
 SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
 AS_OF = datetime(2026, 3, 2, tzinfo=UTC)
 MENU = tuple(round(0.6 + 0.05 * step, 2) for step in range(21))
@@ -30,6 +32,8 @@ MENU = tuple(round(0.6 + 0.05 * step, 2) for step in range(21))
 AT_LIST = MENU.index(1.0)
 SHIFTS = (0.75, 1.35)
 """What willingness to pay is multiplied with halfway, in turn."""
+FADES = 4.0
+"""Sales that fade fall to 1/e so many times between opening and start."""
 GRID_POINTS = 4000
 
 
@@ -102,7 +106,7 @@ def draw(world: World, event: Event, seed: int, scenario: Scenario) -> Crowd:
     wants = float(types @ tables[0, 0, :, :, AT_LIST] @ segments) * float(parties @ np.array(sizes.choices))
     n = rng.poisson(event.appeal.tickets / wants)
     return Crowd(
-        event=event, seed=seed, listing=event.listing("listing", event.on_sale_us), times=_arrivals(event, n, rng),
+        event=event, seed=seed, listing=event.listing("listing", event.on_sale_us), times=_arrivals(event, n, rng, scenario),
         ticket=rng.choice(len(types), size=n, p=types), segment=rng.choice(len(segments), size=n, p=segments),
         party=rng.choice(np.array(sizes.choices), size=n, p=parties), luck=rng.random(n),
         regime=(np.arange(n) >= n / 2).astype(np.int64) * (len(tables) - 1), first_day=first_day, chances=tables,
@@ -115,9 +119,13 @@ def _shares(weights: Sequence[float]) -> Floats:
     return np.asarray(values / values.sum(), dtype=np.float64)
 
 
-def _arrivals(event: Event, n: int, rng: np.random.Generator) -> Floats:
-    """Instants in seconds since the epoch, ascending: as the event's appeal has it."""
+def _arrivals(event: Event, n: int, rng: np.random.Generator, scenario: Scenario) -> Floats:
+    """Instants in seconds since the epoch, ascending: as the event's appeal has it, or as the scenario does."""
     life = event.starts_us - event.on_sale_us
+    if scenario in ("even", "fading"):
+        fades = FADES if scenario == "fading" else 1e-6
+        at = -np.log1p(rng.random(n) * np.expm1(-fades)) / fades
+        return np.sort(event.on_sale_us + life * at) / 1e6
     grid = event.on_sale_us + np.unique(np.concatenate([
         np.geomspace(1e6, life, GRID_POINTS // 2), np.linspace(0, life, GRID_POINTS // 2),
     ]).astype(np.int64))  # fmt: skip

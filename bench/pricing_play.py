@@ -18,7 +18,8 @@ LAPSES_SECONDS = float(Settings.model_fields["quote_ttl_seconds"].default) + flo
 )
 """… so long has passed since the end of its slot."""
 FEWEST_OFFERS, MORE_OFFERS = 16, 0.06
-"""A policy is asked anew after so many offers, or this share of those so far: the platform asks every five seconds."""
+"""A policy is asked anew after so many offers, or this share of those so far; the platform asks within a second of
+each reward."""
 LONGEST_SECONDS, MORE_AGE = 900.0, 0.25
 """And after so long, or this share of the sale's age."""
 

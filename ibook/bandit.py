@@ -227,9 +227,9 @@ def explain(belief: Belief, shares: NDArray[np.float64], market: Market) -> str:
     if market.wanted is not None:
         wanted = sum(sum(tickets.values()) for tickets in market.wanted.values())
     seats = (
-        ""
-        if market.seats_left is None
-        else f"; {market.seats_left} seats are left for about {wanted:.0f} buyers' tickets"
+        f"; {market.seats_left} seats are left for about {wanted:.0f} buyers' tickets"
+        if market.seats_left is not None and wanted >= 1.0
+        else ""
     )
     return f"On average {level}, learned from {belief.offers:.0f} recent offers{seats}."
 

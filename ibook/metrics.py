@@ -95,6 +95,7 @@ OFFERS_CAPPED = Counter(
     "ibook_price_offers_capped_total", "Offers and sales beyond the caps on one identity; they teach nothing.", ["cap"]
 )  # fmt: skip
 POLICIES = Counter("ibook_price_policies_total", "Price policies published.")
+POLICIES_FAILED = Counter("ibook_price_policies_failed_total", "Price policies that could not be decided.")
 EXPERIMENT_UPLIFT = Gauge(
     "ibook_price_experiment_uplift",
     "Revenue per offer of an arm of the experiment against list price, as a share of it: value, low, high.",

@@ -13,15 +13,18 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+DAY_SECONDS = 86_400.0
 BURSTS = np.array([0.1, 0.3, 0.6, 0.85])
-"""Share of all who want a ticket that comes in the burst after the opening; each is as likely."""
-DECAYS_SECONDS = np.geomspace(300.0, 5 * 86_400.0, 16)
-"""In so long the burst falls to 1/e; each is as likely."""
-RISE, RISE_SECONDS = 0.64, 2.5 * 86_400.0
-"""Share of the rest that comes in the rise before the start, and in how long the rise grows by e: about half of what is
-sold later is sold in the last week, as Eventbrite and TicketLeap saw it."""
+"""Share of all who want a ticket that comes in the burst after the opening. Every course is as likely as any other."""
+DECAYS_SECONDS = np.geomspace(300.0, 30 * DAY_SECONDS, 18)
+"""In so long the burst falls to 1/e: from a stadium's on-sale to interest that fades over a season."""
+RISES = np.array([[0.0, DAY_SECONDS], [0.3, 2.5 * DAY_SECONDS], [0.64, 2.5 * DAY_SECONDS], [0.3, 7 * DAY_SECONDS],
+                  [0.64, 7 * DAY_SECONDS]])  # fmt: skip
+"""Share of the rest that comes in the rise before the start, and in how long the rise grows by e. Eventbrite and
+TicketLeap saw about half of all sold in the last week; elsewhere there may be no rise at all."""
 WANTED, SPREAD = 0.8, 0.6
-"""Tickets wanted per seat are log-normal around the one, the other being the standard deviation of the logarithm."""
+"""Tickets wanted per seat are log-normal around the one, the other being the standard deviation of the logarithm.
+Assumed."""
 BUNCHED = 5.0
 """So many offers say as much of a course as one would if they came independently: buyers come in groups, look more
 than once, and prices change between slots."""
@@ -47,12 +50,13 @@ def shares_by(ages: Floats, life: float) -> Floats:
     >>> shares_by(np.array([0.0, 86_400.0]), 86_400.0)[:, 0].round(6).tolist()
     [0.0, 1.0]
     """
-    age, decay = ages[:, None, None], DECAYS_SECONDS[None, None, :]
+    age, decay = ages[:, None, None, None], DECAYS_SECONDS[None, None, None, :]
     burst = np.expm1(-age / decay) / np.expm1(-life / decay)
-    before = np.exp(-life / RISE_SECONDS)
-    rise = (np.exp((age - life) / RISE_SECONDS) - before) / (1.0 - before)
-    late = (1.0 - RISE) * age / life + RISE * rise
-    share = BURSTS[None, :, None]
+    in_rise, grows = RISES[None, None, :, 0, None], RISES[None, None, :, 1, None]
+    before = np.exp(-life / grows)
+    rise = (np.exp((age - life) / grows) - before) / (1.0 - before)
+    late = (1.0 - in_rise) * age / life + in_rise * rise
+    share = BURSTS[None, :, None, None]
     return np.asarray(share * burst + (1.0 - share) * late).reshape(len(ages), -1)
 
 

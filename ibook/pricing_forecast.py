@@ -11,12 +11,16 @@ from ibook.messages import EventListed
 from ibook.pricing import PricingRules
 from ibook.pricing_course import Seen, still_to_come
 from ibook.pricing_demand import DemandPrior
+from ibook.pricing_young import WIDTH_SECONDS
 from ibook.rewards import PACE_BUCKETS, PACE_SECONDS, EventSums
 
 YOUNG_SECONDS = 3600.0
 """For so long what has come is known by tickets sold: offers are counted only when their quotes have lapsed."""
 SETTLES_SECONDS = 60.0
 """By then a sale is known to be one."""
+SHORTEST_SECONDS = 60.0
+MOST_ABOVE = 2.0
+"""Of the list price: how far above it a sale is taken to have been."""
 STRETCHES = 12
 """Of time, by which the offers of a sale's first half day are counted."""
 LATEST_SECONDS = 0.8 * PACE_BUCKETS * PACE_SECONDS
@@ -30,35 +34,40 @@ def offers_ahead(sums: EventSums, listing: EventListed, now: datetime, lapse_sec
     """Offers expected from now until the event begins; 0 when nothing was ever offered. Those that may not have lapsed
     yet play no part."""
     opens, life, age = _times(listing, now)
-    until = max(age - lapse_seconds, _watched(sums, listing) + PACE_SECONDS)
+    watched = _watched(sums, listing)
+    until = max(age - lapse_seconds, watched + PACE_SECONDS)
     recent = [(start + PACE_SECONDS / 2 - opens, n) for start, n in sums.pace.items()]
-    known = [(at, n) for at, n in recent if at <= until]
-    total = _offers(sums)
-    edges, counts = _counted(known, _watched(sums, listing), until)
-    if until - edges[0] > LATEST_SECONDS:
-        latest = sum(n for at, n in known if at > until - LATEST_SECONDS)
-        before = total - sum(n for at, n in recent if at > until - LATEST_SECONDS)
-        edges, counts = [edges[0], until - LATEST_SECONDS, until], [max(0.0, before), latest]
-    sold = (1.0 + sums.sales) / (2.0 + max(total, sums.sales))
+    edges, counts = _counted(recent, watched, until)
+    if until - watched > LATEST_SECONDS:
+        since = until - LATEST_SECONDS
+        before = sums.offers - sum(n for at, n in recent if at > since)
+        edges, counts = [watched, since, until], [max(0.0, before), sum(n for at, n in recent if since < at <= until)]
+    sold = (1.0 + max(0, sums.sales)) / (2.0 + max(0, sums.offers, sums.sales))
     seen = Seen(edges=edges, counts=counts, tickets=sum(counts) * sold * tickets_per_sale(sums), life=life)
     return sum(counts) * still_to_come(seen, age=age, capacity=listing.capacity)
 
 
 def tickets_wanted(sums: EventSums, listing: EventListed, now: datetime, prior: DemandPrior) -> Wanted | None:
-    """Tickets of a type that are wanted from now on at a price, while a sale is young; those of a rush before it."""
-    if now < listing.on_sale_at and not sums.began:
+    """Tickets of a type that are wanted from now on at a price, while a sale is young; those of a rush before it,
+    whoever may have asked by then."""
+    if now < listing.on_sale_at:
         each = RUSH * listing.capacity / len(listing.ticket_types)
         return {ticket.name: {ticket.list_price_minor: each} for ticket in listing.ticket_types}
-    _, life, age = _times(listing, now)
+    opens, life, age = _times(listing, now)
     watched = _watched(sums, listing)
     if age - watched > YOUNG_SECONDS:
         return None
-    edges, counts = _counted(_at_list_price(sums, listing, prior), watched, max(age - SETTLES_SECONDS, watched + 60.0))
+    until = max(age - SETTLES_SECONDS, watched + SHORTEST_SECONDS)
+    edges, counts = _counted(_at_list_price(sums, listing, prior), watched, until)
     each = tickets_per_sale(sums)
     seen = Seen(edges=edges, counts=counts, tickets=sum(counts) * each, life=life)
     ahead = each * still_to_come(seen, age=age, capacity=listing.capacity)
     return {
-        name: {price: ahead * sum(sales for _, sales in cells.values()) for price, cells in prices.items()}
+        name: {
+            price: ahead
+            * max(0, sum(sales for start, (_, sales) in cells.items() if 0.0 <= _middle(start) - opens <= until))
+            for price, cells in prices.items()
+        }
         for name, prices in sums.young.items()
     }
 
@@ -69,20 +78,25 @@ def _at_list_price(sums: EventSums, listing: EventListed, prior: DemandPrior) ->
     at_list = {ticket.name: ticket.list_price_minor for ticket in listing.ticket_types}
 
     def more(name: str, price: int) -> float:
-        above = price / at_list.get(name, price) - 1.0
+        # A list price that was corrected makes prices of before absurd multiples of it.
+        above = min(MOST_ABOVE, price / at_list.get(name, price) - 1.0)
         return float(scipy.special.expit(level) / scipy.special.expit(level + slope * above))
 
     return [
-        (start - opens, sales * more(name, price))
+        (_middle(start) - opens, sales * more(name, price))
         for name, prices in sums.young.items() for price, cells in prices.items()
         for start, (_, sales) in cells.items()
     ]  # fmt: skip
 
 
+def _middle(start: int) -> float:
+    return start + WIDTH_SECONDS / 2
+
+
 def _counted(points: Sequence[tuple[float, float]], first: float, last: float) -> tuple[list[float], list[float]]:
-    """Equal stretches between two ages, and what lies in each."""
+    """Equal stretches between two ages, and what lies in each; what came before sales opened tells nothing of them."""
     edges = np.linspace(first, last, STRETCHES + 1)
-    ages, weights = np.array(points, dtype=np.float64).reshape(-1, 2).T
+    ages, weights = np.array([point for point in points if point[0] >= 0.0], dtype=np.float64).reshape(-1, 2).T
     counts, _ = np.histogram(np.clip(ages, first, None), edges, weights=weights)
     return edges.tolist(), np.maximum(counts, 0.0).tolist()
 
@@ -100,17 +114,13 @@ def _watched(sums: EventSums, listing: EventListed) -> float:
     return max(0.0, since - listing.on_sale_at.timestamp())
 
 
-def _offers(sums: EventSums) -> int:
-    return sum(offers for of in sums.prices.values() for tiles in of.values() for offers, _ in tiles.values())
-
-
 def tickets_per_sale(sums: EventSums) -> float:
     """Mean tickets of a sale; two before there was any.
 
     >>> tickets_per_sale(EventSums())
     2.0
     """
-    return (2.0 + sums.tickets) / (1.0 + sums.sales)
+    return (2.0 + max(0, sums.tickets)) / (1.0 + max(0, sums.sales))
 
 
 def market_of(

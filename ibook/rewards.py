@@ -194,8 +194,9 @@ class EventSums(Struct, kw_only=True):
     """Of `prices`, the offers of the last hour; see `ibook.pricing_young`."""
     began: int = 0
     """When the first offer was made, in seconds since the epoch."""
+    offers: int = 0
+    """Offers and sales ever, and the tickets of each sale (at most LARGEST_PARTY) together."""
     sales: int = 0
-    """Sales ever, and the tickets of each (at most LARGEST_PARTY) together."""
     tickets: int = 0
 
 
@@ -237,6 +238,7 @@ def _fold_pace(sums: EventSums, reward: PriceReward) -> None:
     """How fast offers are made, and how many tickets a sale is for."""
     offered = int(to_us(reward.offered_at) // 1_000_000)
     sums.began = min(sums.began or offered, offered)
+    sums.offers += reward.offers
     sums.sales += reward.sales
     sums.tickets += reward.sales * min(max(1, reward.n_tickets), LARGEST_PARTY)
     bucket = offered // PACE_SECONDS * PACE_SECONDS

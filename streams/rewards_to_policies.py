@@ -6,14 +6,16 @@ what counts after a restart too.
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 
 import faust
 import structlog
 from faust.types import TP, AppT
 from msgspec.structs import replace
+from numpy.linalg import LinAlgError
 
 from ibook import metrics
-from ibook.bandit import next_decision
+from ibook.bandit import Decision, next_decision
 from ibook.clock import Clock, SystemClock
 from ibook.codec import decode, encode, pack_state, unpack_state
 from ibook.edges.experiment_watch import LOOK_SECONDS, ExperimentWatch
@@ -23,6 +25,7 @@ from ibook.messages import EventListed, PriceReward
 from ibook.partitioning import partition_of
 from ibook.pricing import PricingRules, slot_of, slot_start
 from ibook.pricing_forecast import market_of
+from ibook.pricing_guards import is_opening
 from ibook.rewards import EventSums, fold, known
 from ibook.settings import Settings
 from ibook.topics import BY_NAME, COMPETITOR_PRICES, EVENT_LISTINGS, PRICE_POLICIES, PRICE_REWARDS
@@ -61,12 +64,15 @@ class Learner:
         """Event -> the listing its newest policy was made for; events with new rewards are left out."""
         self._decided: set[str] = set()
         """Events that got a policy since partitions moved last."""
+        self._tried: dict[str, datetime] = {}
+        """Event -> when its policy was decided last, or could not be."""
 
     async def take_over(self, partitions: set[int]) -> None:
         """The table of these partitions is restored."""
         async with self._lock:
             self._up_to_date.clear()
             self._decided.clear()
+            self._tried.clear()
             self._held = partitions
             self._lessons.start_anew()
 
@@ -135,10 +141,12 @@ class Learner:
     def _is_due(self, partition: int, listing: EventListed) -> bool:
         if partition not in self._held:
             return False
-        last = self._snapshots.policies.get(listing.event_id)
-        if last is None or self._up_to_date.get(listing.event_id) != listing.message_id:
+        if self._up_to_date.get(listing.event_id) != listing.message_id:
             return True
-        return (self._clock.now() - last.occurred_at).total_seconds() > self._rules.max_age_seconds / 4
+        now, tried = self._clock.now(), self._tried[listing.event_id]
+        if listing.on_sale_at <= now and is_opening(listing, now):  # time alone tells a quiet opening from a rush
+            return slot_of(now, self._rules.slot_seconds) > slot_of(tried, self._rules.slot_seconds)
+        return (now - tried).total_seconds() > self._rules.max_age_seconds / 4
 
     async def _until_there_is_time(self) -> None:
         """Too late in a slot for the next one: wait for the next one to begin."""
@@ -150,21 +158,30 @@ class Learner:
 
     async def _publish_policy(self, partition: int, listing: EventListed) -> None:
         sums, now = self._sums(partition, listing.event_id), self._clock.now()
-        last, shop = self._snapshots.policies.get(listing.event_id), self._snapshots
-        market = market_of(
-            listing, sums, seats_left=shop.seats_left(listing.event_id), rivals=shop.rivals(listing.event_id),
-            prior=self._lessons.prior(partition, listing), now=now, rules=self._rules,
-        )  # fmt: skip
-        decided = await asyncio.to_thread(
-            next_decision, listing, known(sums, now, self._rules), last, now=now, rules=self._rules, market=market
-        )
+        self._up_to_date[listing.event_id], self._tried[listing.event_id] = listing.message_id, now
+        self._decided.add(listing.event_id)
+        try:
+            decided = await asyncio.to_thread(self._decide, partition, listing, sums, now)
+        except (ArithmeticError, ValueError, LinAlgError):
+            # Something about this event that nobody thought of: all others still get their prices, it those by rule.
+            log.exception("no price can be decided", event_id=listing.event_id)
+            metrics.POLICIES_FAILED.inc()
+            return
         policy = replace(decided.policy, learned=sorted(sums.seen.items()))
         self._lessons.note(partition, listing, decided.curves, now)
         await publish(self._app, PRICE_POLICIES.name, partition, [Record(policy.event_id.encode(), encode(policy))])
         self._snapshots.take_policy(policy)
-        self._up_to_date[listing.event_id] = listing.message_id
-        self._decided.add(listing.event_id)
         metrics.POLICIES.inc()
+
+    def _decide(self, partition: int, listing: EventListed, sums: EventSums, now: datetime) -> Decision:
+        shop = self._snapshots
+        market = market_of(
+            listing, sums, seats_left=shop.seats_left(listing.event_id), rivals=shop.rivals(listing.event_id),
+            prior=self._lessons.prior(partition, listing), now=now, rules=self._rules,
+        )  # fmt: skip
+        last = shop.policies.get(listing.event_id)
+        rewards = known(sums, now, self._rules)
+        return next_decision(listing, rewards, last, now=now, rules=self._rules, market=market)
 
 
 def _sort(events: Sequence[Event]) -> tuple[list[tuple[int, PriceReward]], list[tuple[Event, InvalidMessage]]]:

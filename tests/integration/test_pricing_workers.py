@@ -11,18 +11,22 @@ from random import Random
 
 import pytest
 from fastapi.testclient import TestClient
+from msgspec.structs import replace
 
 from ibook.codec import decode, encode, unpack_state
 from ibook.edges.kafka import BroadcastReader, Outgoing, Record, producer, publish
 from ibook.messages import (
+    CurveMoments,
     DeadLetter,
     EventListed,
     FraudVerdict,
     PaymentOutcome,
     PricePolicy,
+    PricePrior,
     PriceReward,
     TicketType,
 )
+from ibook.pricing_priors import key_of
 from ibook.rewards import EventSums
 from ibook.settings import Settings
 from ibook.topics import (
@@ -31,6 +35,7 @@ from ibook.topics import (
     FRAUD_VERDICTS,
     PAYMENT_OUTCOMES,
     PRICE_POLICIES,
+    PRICE_PRIORS,
     PRICE_REWARDS,
     QUOTE_JOURNAL,
     changelog,
@@ -322,3 +327,27 @@ def test_forged_quotes_and_unreadable_messages_are_dead_lettered_and_teach_nothi
     assert (kinds["quote_issued.v1"], kinds["quote_sold.v1"]) == (1, 1)
     for topic in (letters, journal, rewards):
         topic.close()
+
+
+def test_an_event_for_which_no_price_can_be_decided_keeps_no_other_waiting(pricing: tuple[Workers, Shop]) -> None:
+    """Experience so absurd that no curve comes of it meets the events of one promoter."""
+    workers, shop = pricing
+    policies = Topic(shop.settings, PRICE_POLICIES.name)
+    now = datetime.now(UTC)
+    absurd = PricePrior(
+        message_id="absurd", occurred_at=now, scope="promoter", name="cursed", partition=99,
+        moments=CurveMoments(curves=3, sums=(1e200,) * 3, squares=(1e308,) * 9),
+    )  # fmt: skip
+    publish(shop.producer, [Outgoing(topic=PRICE_PRIORS.name, key=key_of(absurd).encode(), value=encode(absurd))])
+    cursed, later = replace(listing("cursed"), promoter_id="cursed"), listing("later")
+
+    def is_refused() -> bool:
+        again = replace(cursed, message_id=f"l-{datetime.now(UTC)}")  # the prior is read by another thread, when it may
+        publish(shop.producer, [Outgoing(topic=EVENT_LISTINGS.name, key=b"cursed", value=encode(again))])
+        return any("no price can be decided" in line for line in workers.running[POLICIES].lines())
+
+    until(is_refused, "word of the event without prices", workers)
+    publish(shop.producer, [Outgoing(topic=EVENT_LISTINGS.name, key=b"later", value=encode(later))])
+    until(lambda: any(record.key == b"later" for record in policies.read()), "policy of a later event", workers)
+    assert workers.running[POLICIES].alive
+    policies.close()

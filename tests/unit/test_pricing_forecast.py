@@ -92,3 +92,56 @@ def test_a_sale_that_was_listed_late_is_not_taken_for_one_that_has_just_opened()
     )
     assert wanted is not None and as_opening is not None
     assert wanted["stalls"][5000] != pytest.approx(as_opening["stalls"][5000], rel=0.05)
+
+
+def test_nobody_ends_the_prices_of_the_opening_by_asking_early() -> None:
+    early = steadily(OPENS - timedelta(minutes=5), timedelta(seconds=1), 3, sold_of=3)
+    wanted = tickets_wanted(early, LISTING, OPENS - timedelta(minutes=1), DemandPrior())
+    assert wanted == {"stalls": {5000: 2000.0}}
+
+
+def test_sales_before_the_opening_are_no_burst() -> None:
+    sums = steadily(OPENS - timedelta(days=2), timedelta(minutes=1), 500)
+    wanted = tickets_wanted(sums, LISTING, OPENS + timedelta(minutes=5), DemandPrior())
+    assert wanted is not None and sum(wanted.get("stalls", {}).values()) < 2 * LISTING.capacity
+
+
+def test_a_list_price_corrected_by_a_hundred_makes_no_nonsense() -> None:
+    sums = steadily(OPENS, timedelta(seconds=30), 6, price=500_000)
+    cheap = TicketType(name="stalls", list_price_minor=500, floor_minor=300, cap_minor=800)
+    now = OPENS + timedelta(minutes=6)
+    wanted = tickets_wanted(sums, replace(LISTING, ticket_types=[cheap]), now, DemandPrior())
+    assert wanted is not None and 0.0 < wanted["stalls"][500_000] < 100 * LISTING.capacity
+
+
+def test_more_taken_back_than_was_ever_counted_is_no_offer() -> None:
+    """A learner whose rewards of long ago are gone reads refunds of sales that it never heard of."""
+    sums = EventSums()
+    taken = replace(offer(OPENS, 1, sold=True), offers=-1, sales=-1)
+    fold(sums, taken, HALF_LIFE)
+    for minutes in (5, 200):
+        now = OPENS + timedelta(minutes=minutes)
+        assert offers_ahead(sums, LISTING, now, LAPSE) == 0.0
+        assert sum((tickets_wanted(sums, LISTING, now, DemandPrior()) or {}).get("stalls", {}).values()) == 0.0
+
+
+def test_the_last_minutes_sales_do_not_count_twice() -> None:
+    """Sales of which it may not be known yet are left out on both sides: of what was seen, and of what it promises."""
+    sums = steadily(OPENS, timedelta(seconds=1), 90, sold_of=1)
+    now = OPENS + timedelta(seconds=120)
+    wanted = tickets_wanted(sums, LISTING, now, DemandPrior())
+    for number in range(90, 118):
+        fold(sums, offer(OPENS + timedelta(seconds=number), number, sold=True), HALF_LIFE)
+    more = tickets_wanted(sums, LISTING, now, DemandPrior())
+    assert wanted is not None and more is not None
+    assert more["stalls"][5000] == pytest.approx(wanted["stalls"][5000], rel=0.02)
+
+
+def test_offers_of_long_ago_count_though_their_sums_are_dropped() -> None:
+    short = 3600.0
+    sums = EventSums()
+    for number in range(2000):
+        fold(sums, offer(OPENS + number * timedelta(minutes=15), number, sold=number % 2 == 0), short)
+    now = OPENS + timedelta(days=20, hours=21)
+    assert sum(n for tiles in sums.prices["stalls"].values() for n, _ in tiles.values()) < 100
+    assert offers_ahead(sums, LISTING, now, LAPSE) > 500
