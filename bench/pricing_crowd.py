@@ -106,7 +106,8 @@ def draw(world: World, event: Event, seed: int, scenario: Scenario) -> Crowd:
     wants = float(types @ tables[0, 0, :, :, AT_LIST] @ segments) * float(parties @ np.array(sizes.choices))
     n = rng.poisson(event.appeal.tickets / wants)
     return Crowd(
-        event=event, seed=seed, listing=event.listing("listing", event.on_sale_us), times=_arrivals(event, n, rng, scenario),
+        event=event, seed=seed, listing=event.listing("listing", event.on_sale_us),
+        times=_arrivals(event, n, rng, scenario),
         ticket=rng.choice(len(types), size=n, p=types), segment=rng.choice(len(segments), size=n, p=segments),
         party=rng.choice(np.array(sizes.choices), size=n, p=parties), luck=rng.random(n),
         regime=(np.arange(n) >= n / 2).astype(np.int64) * (len(tables) - 1), first_day=first_day, chances=tables,

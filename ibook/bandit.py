@@ -31,7 +31,7 @@ THOMPSON_DRAWS = 4096
 PROGRAMME_DRAWS = 192
 WORTH_TRYING = 0.1
 """A price that less of the posterior's own draws choose is not tried."""
-BOLDNESS = 0.5
+BOLDNESS = 0.35
 """Draws are drawn in to so much of their distance from the mean before the programme sees them: plain Thompson sampling
 explores more than a sale of a few thousand offers repays; Chapelle & Li (2011), An Empirical Evaluation of Thompson
 Sampling, section 3, who find 0.25 to 0.5 best."""

@@ -10,7 +10,7 @@ from ibook.bandit import Market, Wanted
 from ibook.messages import EventListed
 from ibook.pricing import PricingRules
 from ibook.pricing_course import Seen, still_to_come
-from ibook.pricing_demand import DemandPrior
+from ibook.pricing_demand import DemandPrior, TileSums
 from ibook.pricing_young import WIDTH_SECONDS
 from ibook.rewards import PACE_BUCKETS, PACE_SECONDS, EventSums
 
@@ -63,13 +63,14 @@ def tickets_wanted(sums: EventSums, listing: EventListed, now: datetime, prior: 
     seen = Seen(edges=edges, counts=counts, tickets=sum(counts) * each, life=life)
     ahead = each * still_to_come(seen, age=age, capacity=listing.capacity)
     return {
-        name: {
-            price: ahead
-            * max(0, sum(sales for start, (_, sales) in cells.items() if 0.0 <= _middle(start) - opens <= until))
-            for price, cells in prices.items()
-        }
+        name: {price: ahead * _sold(cells, opens, opens + until) for price, cells in prices.items()}
         for name, prices in sums.young.items()
     }
+
+
+def _sold(cells: TileSums, since: float, until: float) -> int:
+    """Sales between two instants, in seconds since the epoch; none where more was taken back."""
+    return max(0, sum(sales for start, (_, sales) in cells.items() if since <= _middle(start) <= until))
 
 
 def _at_list_price(sums: EventSums, listing: EventListed, prior: DemandPrior) -> list[tuple[float, float]]:

@@ -201,7 +201,8 @@ def test_the_prices_of_a_sales_first_hour_keep_near_the_list_price_and_then_step
 def test_an_opening_is_priced_for_a_rush_and_a_quiet_sale_is_not() -> None:
     def opens(minutes: int, sums: EventSums) -> float:
         now = START + timedelta(minutes=minutes)
-        market = market_of(LISTING, sums, seats_left=100, rivals={}, prior=DemandPrior(), now=now, rules=RULES)
+        left = LISTING.capacity - sums.tickets
+        market = market_of(LISTING, sums, seats_left=left, rivals={}, prior=DemandPrior(), now=now, rules=RULES)
         [arms] = next_policy(LISTING, {}, None, now=now, rules=RULES, market=market).upcoming
         return expected_price(arms)
 
