@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import get_args
+from typing import Any, get_args
 
 from fastapi import HTTPException
 
@@ -18,9 +18,10 @@ from ibook.price_controls import control_in_force, frozen_price, in_effect, pric
 from ibook.pricing import PriceChoice, PricingRules, Source
 from ibook.quotes import ACCOUNT, Quote, QuoteKeys, quote_keys, tag
 from ibook.settings import Settings
+from serving.answers import quote_response, ticket_price
 from serving.journal import Journal
 from serving.remembered import Remembered
-from serving.schemas import EventPrices, ExpectedRevenue, ExpectedSales, QuoteRequest, QuoteResponse, TicketPrice
+from serving.schemas import EventPrices, QuoteRequest
 
 Basis = tuple[object, ...]
 """All that a price depends on."""
@@ -45,6 +46,8 @@ class PriceDesk:
     """Event, and ticket type if one was asked for -> what the last answer was made from, and the answer."""
     _offers: dict[tuple[str, str], tuple[Basis, bytes]] = field(default_factory=dict)
     """Event and ticket type -> what the last quote was made from, and what all such quotes have in common."""
+    _tidied: int = 0
+    """The slot at whose begin what is no longer on sale was forgotten."""
     _steady: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -55,49 +58,39 @@ class PriceDesk:
         self._counted = {source: metrics.QUOTES.labels(source) for source in get_args(Source)}
 
     def prices(self, event_id: str, ticket_type: str | None) -> bytes:
-        """The current slot's prices of an event, as JSON of EventPrices. Raises HTTPException 404 or 503."""
+        """The current slot's prices of an event, as JSON of EventPrices. Raises HTTPException 404, 410 or 503."""
         known, now = self.snapshots, self.clock.now()
-        slot = pricing.slot_of(now, self.rules.slot_seconds)
+        slot = self._slot(now)
         control = control_in_force(known.controls, event_id, now)
-        basis = (slot, known.listings.get(event_id), control, known.policies.get(event_id), known.experiment)
+        listing = known.listings.get(event_id)
+        basis = (slot, listing, _is_over(listing, now), control, known.policies.get(event_id), known.experiment)
         made_from, answer = self._lists.get((event_id, ticket_type), (None, b""))
         if made_from != basis:
-            answer = self._prices(event_id, ticket_type, slot).model_dump_json().encode()
+            answer = self._prices(event_id, ticket_type, slot, now).model_dump_json().encode()
             self._lists[event_id, ticket_type] = basis, answer
         return answer
 
-    def _prices(self, event_id: str, ticket_type: str | None, slot: int) -> EventPrices:
-        listing, tickets = self._find(event_id, ticket_type)
+    def _prices(self, event_id: str, ticket_type: str | None, slot: int, now: datetime) -> EventPrices:
+        listing, tickets = self._find(event_id, ticket_type, now)
         choices = [(ticket, self.choose(listing, ticket, slot)) for ticket in tickets]
         return EventPrices(
             event_id=event_id,
             currency=listing.currency,
             slot_ends_at=pricing.slot_start(slot + 1, self.rules.slot_seconds),
             policy_version=known.version if (known := self.snapshots.policies.get(event_id)) else 0,
-            prices=[
-                TicketPrice(
-                    ticket_type=ticket.name,
-                    price_minor=choice.price_minor,
-                    list_price_minor=ticket.list_price_minor,
-                    expected_sales=_sales(choice),
-                    expected_revenue=_revenue(choice),
-                    explanation=choice.why,
-                    source=choice.source,
-                )
-                for ticket, choice in choices
-            ],
+            prices=[ticket_price(ticket, choice) for ticket, choice in choices],
         )
 
     def quote(self, request: QuoteRequest, asked_by: str) -> bytes:
         """A signed price, journalled as an offer, as JSON of QuoteResponse; `asked_by` is the id of an API key.
 
-        Raises HTTPException 404 or 503.
+        Raises HTTPException 404, 410 or 503.
         """
         now = self.clock.now()
         if given := self.remembered.find(request, asked_by, now):
             return given
-        listing, [ticket] = self._find(request.event_id, request.ticket_type)
-        slot = pricing.slot_of(now, self.rules.slot_seconds)
+        slot = self._slot(now)
+        listing, [ticket] = self._find(request.event_id, request.ticket_type, now)
         choice = self.choose(listing, ticket, slot)
         issued = self._issue(request, asked_by, listing, choice, slot, now)
         if not self.journal.record(issued):
@@ -108,6 +101,15 @@ class PriceDesk:
         self.remembered.add(request, asked_by, answer, issued.expires_at)
         self._counted[choice.source].inc()
         return answer
+
+    def _slot(self, now: datetime) -> int:
+        """The slot of a request; the first one of a slot forgets what was prepared for events that are over."""
+        slot = pricing.slot_of(now, self.rules.slot_seconds)
+        if slot != self._tidied:
+            self._tidied = slot
+            for prepared in (self._by_rule, self._chosen, self._lists, self._offers):
+                _forget_what_is_over(prepared, self.snapshots, now)
+        return slot
 
     def outdated(self) -> int:
         """Events whose policy is too old to be used."""
@@ -120,12 +122,14 @@ class PriceDesk:
         in_force = [key for key in list(controls) if control_in_force(controls, key, now) is controls.get(key)]
         return "all events" if "" in in_force else f"{len(in_force)} events" if in_force else ""
 
-    def _find(self, event_id: str, ticket_type: str | None) -> tuple[EventListed, Sequence[TicketType]]:
+    def _find(self, event_id: str, ticket_type: str | None, now: datetime) -> tuple[EventListed, Sequence[TicketType]]:
         listing = self.snapshots.listings.get(event_id)
         if listing is None and not self.snapshots.loaded:
             raise HTTPException(503, f"Events are not known yet: {self.snapshots.problem}")
         if listing is None:
             raise HTTPException(404, f"Event {event_id!r} is not listed.")
+        if _is_over(listing, now):  # an offer that nobody could use would teach that its price was too high
+            raise HTTPException(410, f"Event {event_id!r} has begun: its sale is over.")
         if ticket_type is None:
             return listing, listing.ticket_types
         found = [ticket for ticket in listing.ticket_types if ticket.name == ticket_type]
@@ -225,7 +229,7 @@ class PriceDesk:
         offer, basis = (issued.event_id, issued.ticket_type), (choice, issued.expires_at, issued.currency)
         made_from, common = self._offers.get(offer, (None, b""))
         if made_from != basis:
-            common = _response(issued, choice).model_dump_json(exclude={"quote_id"}).encode()
+            common = quote_response(issued, choice).model_dump_json(exclude={"quote_id"}).encode()
             self._offers[offer] = basis, common
         return b'{"quote_id":"%b",%b' % (issued.quote_id.encode(), common[1:])
 
@@ -235,26 +239,13 @@ def _sold_as(listing: EventListed) -> Basis:
     return listing.currency, listing.capacity, listing.on_sale_at, listing.starts_at
 
 
-def _response(issued: QuoteIssued, choice: PriceChoice) -> QuoteResponse:
-    return QuoteResponse(
-        quote_id=issued.quote_id,
-        event_id=issued.event_id,
-        ticket_type=issued.ticket_type,
-        price_minor=issued.price_minor,
-        currency=issued.currency,
-        expires_at=issued.expires_at,
-        expected_sales=_sales(choice),
-        expected_revenue=_revenue(choice),
-        explanation=choice.why,
-        source=choice.source,
-    )
+def _is_over(listing: EventListed | None, now: datetime) -> bool:
+    """Whether the event has begun, or was taken off the list."""
+    return listing is None or now >= listing.starts_at
 
 
-def _sales(choice: PriceChoice) -> ExpectedSales:
-    low, high = choice.interval
-    return ExpectedSales(mean=choice.expected_sales, low=low, high=high)
-
-
-def _revenue(choice: PriceChoice) -> ExpectedRevenue:
-    (low, high), price = choice.interval, choice.price_minor
-    return ExpectedRevenue(mean=choice.expected_sales * price, low=low * price, high=high * price)
+def _forget_what_is_over(prepared: dict[Any, Any], known: Snapshots, now: datetime) -> None:
+    """Of what is kept by event id and something else."""
+    for key in list(prepared):  # a copy: the page's threads add to it
+        if _is_over(known.listings.get(key[0]), now):
+            prepared.pop(key, None)

@@ -13,7 +13,7 @@ from serving.schemas import EventPrices, Problem, QuoteRequest, QuoteResponse
 
 router = APIRouter(prefix="/v1", tags=["prices"])
 
-_PROBLEMS: dict[int | str, dict[str, object]] = {code: {"model": Problem} for code in (404, 413, 422, 503)}
+_PROBLEMS: dict[int | str, dict[str, object]] = {code: {"model": Problem} for code in (404, 410, 413, 422, 503)}
 
 
 # An event id may hold a slash.
@@ -39,7 +39,7 @@ async def post_quote(request: Request, body: QuoteRequest) -> Response:
 
 
 def quoted(desk: PriceDesk, body: QuoteRequest, key_id: str) -> bytes:
-    """The answer to a request for a quote that came with an API key of this id. Raises HTTPException 404 or 503."""
+    """The answer to a request for a quote by the API key of this id. Raises HTTPException 404, 410 or 503."""
     began = time.perf_counter()
     answer = desk.quote(body, key_id)
     metrics.QUOTE_SECONDS.observe(time.perf_counter() - began)

@@ -17,6 +17,7 @@ from ibook.pricing import slot_of, slot_start
 from ibook.quotes import quote_keys
 from ibook.settings import Settings
 from serving.app import create_app
+from serving.desk import PriceDesk
 from serving.remembered import Remembered
 from serving.sales import Sales
 from serving.schemas import QuoteRequest
@@ -277,6 +278,42 @@ def test_an_unknown_event_is_not_found(api: Api) -> None:
     answer = api.client.post("/v1/quotes", json={"event_id": "nope", "ticket_type": "stalls"})
     assert (answer.status_code, answer.json()) == (404, problem)
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_an_event_that_has_begun_is_priced_no_more(api: Api) -> None:
+    path = "/v1/events/gala/price"
+    api.snapshots.listings["gala"] = replace(LISTING, starts_at=NOW + timedelta(seconds=10))
+    assert api.client.get(path).status_code == 200
+    kept = api.quote(idempotency_key="cart-1")
+    api.clock.advance(timedelta(seconds=10))
+    problem = {"title": "Gone", "status": 410, "detail": "Event 'gala' has begun: its sale is over.", "errors": []}
+    for answer in (
+        api.client.get(path),
+        api.client.post("/v1/quotes", json={"event_id": "gala", "ticket_type": "stalls"}),
+    ):
+        assert (answer.status_code, answer.json()) == (410, problem)
+    assert len(api.journal.entries) == 1
+    assert api.quote(idempotency_key="cart-1") == kept, "what was promised holds"
+
+
+@pytest.mark.parametrize("over", ["begun", "taken off the list"])
+def test_what_was_prepared_for_an_event_is_forgotten_when_it_is_over(api: Api, over: str) -> None:
+    desk: PriceDesk = api.client.app.state.desk  # type: ignore[attr-defined]
+    stale = policy(occurred_at=NOW - timedelta(hours=2))
+    api.snapshots.listings["another"] = replace(LISTING, event_id="another")
+    for event_id in ("gala", "another"):
+        api.snapshots.policies[event_id] = replace(stale, event_id=event_id)
+        api.quote(event_id=event_id)
+        api.client.get(f"/v1/events/{event_id}/price")
+    prepared = (desk._by_rule, desk._chosen, desk._lists, desk._offers)
+    assert all({key[0] for key in each} == {"gala", "another"} for each in prepared)
+    if over == "begun":
+        api.snapshots.listings["gala"] = replace(LISTING, starts_at=NOW)
+    else:
+        del api.snapshots.listings["gala"]
+    api.clock.advance(timedelta(seconds=300))
+    api.quote(event_id="another")
+    assert all({key[0] for key in each} == {"another"} for each in prepared)
 
 
 def test_an_unknown_ticket_type_is_not_found(api: Api) -> None:
