@@ -10,6 +10,12 @@ from ibook.pricing import Source
 Id = Annotated[str, Field(min_length=1, max_length=128)]
 
 
+_FOR_STAFF = (
+    "For the shop's staff, not for buyers: it may say how many seats are left and how many tickets are wanted. Whoever has "
+    "the scope of this request reads it."
+)
+
+
 class QuoteRequest(BaseModel):
     """A price is about to be shown to a buyer."""
 
@@ -56,7 +62,7 @@ class QuoteResponse(BaseModel):
     expires_at: datetime
     expected_sales: ExpectedSales
     expected_revenue: ExpectedRevenue
-    explanation: str = Field(description="For the shop's staff, not for buyers.")
+    explanation: str = Field(description=_FOR_STAFF)
     source: Source = Field(
         description="`policy`: learned. `list_price`: no policy is known, or to compare with. `rules`: by seats and "
         "time, since the policy is too old, or to compare with. `frozen`: list price by order."
@@ -71,7 +77,7 @@ class TicketPrice(BaseModel):
     list_price_minor: int
     expected_sales: ExpectedSales
     expected_revenue: ExpectedRevenue
-    explanation: str = Field(description="For the shop's staff, not for buyers.")
+    explanation: str = Field(description=_FOR_STAFF)
     source: Source
 
 
