@@ -11,8 +11,8 @@ Id = Annotated[str, Field(min_length=1, max_length=128)]
 
 
 _FOR_STAFF = (
-    "For the shop's staff, not for buyers: it may say how many seats are left and how many tickets are wanted. Whoever has "
-    "the scope of this request reads it."
+    "For the shop's staff, not for buyers: it may say how many seats are left and how many tickets are wanted. Whoever "
+    "has the scope of this request reads it."
 )
 
 
