@@ -47,12 +47,12 @@ POLICIES_TAKEN_BACK = Counter(
 )
 MODEL_IN_FORCE = Gauge(
     "ibook_fraud_model_in_force",
-    "1 for the model that decides, or `none`: released; kept while no releases can be read.",
+    "1 for the model that decides, or `none`: released; kept or unread while no releases are found.",
     ["version", "origin"],
 )
 POLICY_IN_FORCE = Gauge(
     "ibook_fraud_policy_in_force",
-    "1 for the verdict policy that decides: released or packaged; kept or unread while no releases can be read.",
+    "1 for the verdict policy that decides: released or packaged; kept or unread while no releases are found.",
     ["version", "origin"],
 )
 RULES_EXPIRED = Gauge("ibook_fraud_rules_expired", "Rules of the deciding policy that have expired and are off.")
@@ -109,3 +109,12 @@ ARCHIVE_LAG = Gauge("ibook_archive_lag_records", "Records that are in no archive
 ARCHIVE_GAP = Counter("ibook_archive_gap_offsets_total", "Offsets Kafka dropped before they were archived.", ["topic"])
 ARCHIVE_REJECTS = Counter("ibook_archive_rejects_total", "Rows archived that failed a check.", ["topic", "check"])
 ARCHIVE_WRITE_FAILURES = Counter("ibook_archive_write_failures_total", "Archive files that could not be written.")
+
+
+def name_one(gauge: Gauge, *labels: str) -> None:
+    """Let a gauge whose labels name one thing name this; a scrape meanwhile finds the one before it beside it."""
+    gauge.labels(*labels).set(1)
+    for metric in gauge.collect():
+        for sample in metric.samples:
+            if (others := tuple(sample.labels.values())) != labels:
+                gauge.remove(*others)

@@ -18,7 +18,7 @@ from ibook.edges.model_store import Looks, ModelStore
 from ibook.edges.xgboost_import import import_xgboost
 from ibook.errors import ModelUnavailable
 from ibook.messages import ModelReleased, ModelReleases, Release, ReleaseConfirmed, ReleaseTakenBack
-from ibook.metrics import MODEL_IN_FORCE, MODEL_RELEASES, MODELS_TAKEN_BACK
+from ibook.metrics import MODEL_IN_FORCE, MODEL_RELEASES, MODELS_TAKEN_BACK, name_one
 from ibook.releases import GUARD, Standing, confirming, is_on_probation, standing, taking_back
 from ibook.settings import Settings
 from ibook.topics import MODEL_RELEASES as RELEASES_TOPIC
@@ -62,6 +62,8 @@ class Champion(FollowingReleases[ReleaseTakenBack | ReleaseConfirmed]):
         super().__init__(RELEASES_TOPIC, model_name)
         self._store = ModelStore(models_dir, model_name, golden_seconds)
         self._log: list[ModelReleases] = []
+        self._kept: ModelReleased | None = None
+        """What it began with."""
         self._running = Running()
         self._swapping = threading.Lock()
         self._unusable: dict[str, Unusable] = {}
@@ -82,7 +84,7 @@ class Champion(FollowingReleases[ReleaseTakenBack | ReleaseConfirmed]):
             champion._tell(settings, reporter, also())
 
         champion._follower = Follower(
-            settings, RELEASES_TOPIC.name, first=lambda: champion.begin_with(kept.read()), take=champion._take,
+            settings, RELEASES_TOPIC.name, first=lambda: champion.begin_with(kept.begin()), take=champion._take,
             poll_seconds=POLL_SECONDS, then=then,
         )  # fmt: skip
         champion._follower.start()
@@ -105,32 +107,30 @@ class Champion(FollowingReleases[ReleaseTakenBack | ReleaseConfirmed]):
 
     # ----------------------------------------------------------------------------------------------------- following
     def begin_with(self, release: ModelReleased | None) -> None:
-        """Run a release that was kept, when it can be loaded, until the releases themselves were read."""
+        """Run a release that was kept, when it can be loaded, until the releases themselves were found."""
+        name_one(MODEL_IN_FORCE, "none", "unread")  # loading takes its time
         if release is None or release.model != self._store.model:
             return
+        self._kept = release
         import_xgboost()
         if loaded := self._loaded(release):
             self._swap(Running(loaded))
-            self._measure("kept")
+            name_one(MODEL_IN_FORCE, release.version, "kept")
 
     def _keep(self, kept: KeptRelease[ModelReleased]) -> None:
         """Keep what decides; what others could load and this process can't is left to them."""
         champion = self._running.champion
-        if champion and isinstance(champion.release, ModelReleased):
-            kept.keep(champion.release)
-        elif not self._standing().champions:
-            kept.keep(None)
-        self._measure("released")
-
-    def _measure(self, origin: str) -> None:
-        champion = self._running.champion
-        MODEL_IN_FORCE.clear()  # its labels name one model
-        MODEL_IN_FORCE.labels(champion.model.version if champion else "none", origin).set(1)
+        release = champion.release if champion and isinstance(champion.release, ModelReleased) else None
+        if self._log:
+            kept.keep_deciding(release, self._standing().champions)
+        origin = "released" if self._log or self._kept is None else "kept" if champion else "unread"
+        name_one(MODEL_IN_FORCE, champion.model.version if champion else "none", origin)
 
     def apply(self, releases: Sequence[ModelReleases]) -> None:
         """Take note of releases, and run the newest that can be loaded; the bad ones after it are refused and counted.
 
-        When a bad one's artefact is not there, or not whole, `try_again` takes it later.
+        When a bad one's artefact is not there, or not whole, `try_again` takes it later. Without any releases, what was
+        kept goes on.
         """
         known = {each.message_id for each in self._log}
         self._log += [each for each in releases if each.model == self._store.model and each.message_id not in known]
@@ -147,7 +147,8 @@ class Champion(FollowingReleases[ReleaseTakenBack | ReleaseConfirmed]):
         self._swap(Running(champion, former, challenger))
 
     def _standing(self) -> Standing:
-        return standing([*self._log, *self._said.values()])
+        log = [self._kept] if self._is_lost(self._kept, self._log) and self._kept else self._log
+        return standing([*log, *self._said.values()])
 
     def _first_loaded(self, releases: Iterable[Release]) -> Loaded | None:
         return next((loaded for each in releases if (loaded := self._loaded(each))), None)

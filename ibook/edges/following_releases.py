@@ -3,15 +3,26 @@
 from collections.abc import Sequence
 from typing import Any, Generic, Self, TypeVar
 
+import structlog
+
 from ibook.codec import MAX_OWN_BYTES, decode, encode
 from ibook.edges.follower import Follower
 from ibook.edges.kafka import Outgoing, Record, producer, publish
 from ibook.errors import InvalidMessage
-from ibook.messages import PolicyConfirmed, PolicyTakenBack, ReleaseConfirmed, ReleaseTakenBack
+from ibook.messages import (
+    ModelReleased,
+    PolicyConfirmed,
+    PolicyReleased,
+    PolicyTakenBack,
+    ReleaseConfirmed,
+    ReleaseTakenBack,
+)
 from ibook.settings import Settings
 from ibook.topics import Topic
 
 Word = TypeVar("Word", bound=ReleaseTakenBack | ReleaseConfirmed | PolicyTakenBack | PolicyConfirmed)
+
+log = structlog.get_logger(__name__)
 
 
 class FollowingReleases(Generic[Word]):
@@ -25,6 +36,8 @@ class FollowingReleases(Generic[Word]):
         self._untold: list[Word] = []
         """What of it the others do not know yet."""
         self._follower: Follower | None = None
+        self._has_lost = False
+        """Something was kept, though its topic has no releases."""
         self.refused = 0
         """Releases that were not taken when they came; what counted before them goes on."""
         self.last_refusal = ""
@@ -47,6 +60,13 @@ class FollowingReleases(Generic[Word]):
         """Count it, and say so where an operator looks."""
         self.refused += 1
         self.last_refusal = why
+
+    def _is_lost(self, kept: ModelReleased | PolicyReleased | None, releases: Sequence[object]) -> bool:
+        """Whether something was kept though the topic has no releases: made anew, or that of another cluster."""
+        had_lost, self._has_lost = self._has_lost, kept is not None and not releases
+        if kept and self._has_lost and not had_lost:
+            log.error("releases_lost", topic=self._topic.name, kept=kept.version)
+        return self._has_lost
 
     def _say(self, message: Word) -> None:
         self._said[message.release_id] = message

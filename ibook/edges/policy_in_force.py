@@ -13,7 +13,14 @@ from ibook.edges.kafka import Record
 from ibook.edges.kept_release import KeptRelease
 from ibook.errors import ConfigurationError
 from ibook.messages import PolicyConfirmed, PolicyReleased, PolicyReleases, PolicyTakenBack
-from ibook.metrics import EXPLORATION_CAP, POLICIES_TAKEN_BACK, POLICY_IN_FORCE, POLICY_RELEASES, RULES_EXPIRED
+from ibook.metrics import (
+    EXPLORATION_CAP,
+    POLICIES_TAKEN_BACK,
+    POLICY_IN_FORCE,
+    POLICY_RELEASES,
+    RULES_EXPIRED,
+    name_one,
+)
 from ibook.policy_releases import POLICY, counting, is_on_probation, policy_of, word_of_guard
 from ibook.rules import VerdictPolicy, load_policy
 from ibook.settings import Settings
@@ -21,7 +28,7 @@ from ibook.topics import POLICY_RELEASES as RELEASES_TOPIC
 
 POLL_SECONDS = 0.5
 Origin = Literal["released", "packaged", "kept", "unread"]
-"""Where the policy comes from. Until releases were read: `kept` in the data folder, or `unread`, the packaged one."""
+"""Where the policy comes from. Until releases were found: `kept` in the data folder, or `unread`, the packaged one."""
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +54,8 @@ class PolicyInForce(FollowingReleases[PolicyTakenBack | PolicyConfirmed]):
         self._in_force = InForce(self._packaged)
         self._read: dict[str, VerdictPolicy | str] = {}
         """By message id of the release: its policy, or why it can't be used."""
+        self._kept: PolicyReleased | None = None
+        """What it began with."""
         self._swapping = threading.Lock()
         self._report: dict[str, Any] = {}
         self.origin: Origin = "unread"
@@ -61,7 +70,7 @@ class PolicyInForce(FollowingReleases[PolicyTakenBack | PolicyConfirmed]):
         """
         followed = cls()
         kept = KeptRelease(settings.data_dir, f"policy-{POLICY}", PolicyReleased)
-        followed.begin_with(kept.read())
+        followed.begin_with(kept.begin())
 
         def then() -> None:
             followed._keep(kept)
@@ -93,7 +102,8 @@ class PolicyInForce(FollowingReleases[PolicyTakenBack | PolicyConfirmed]):
 
     # ----------------------------------------------------------------------------------------------------- following
     def begin_with(self, release: PolicyReleased | None) -> None:
-        """Decide by a release that was kept, when it can be used, until the releases themselves were read."""
+        """Decide by a release that was kept, when it can be used, until the releases themselves were found."""
+        self._kept = release
         policy = self._policy_of(release) if release else None  # not remembered: the file may differ from the topic
         if isinstance(policy, VerdictPolicy):
             self._in_force, self.origin = InForce(policy, release), "kept"
@@ -103,24 +113,27 @@ class PolicyInForce(FollowingReleases[PolicyTakenBack | PolicyConfirmed]):
 
     def _keep(self, kept: KeptRelease[PolicyReleased]) -> None:
         """Keep what decides; what others could use and this process can't is left to them."""
-        if self.in_force.release or not counting([*self._log, *self._said.values()]):
-            kept.keep(self.in_force.release)
+        if self._log:
+            kept.keep_deciding(self.in_force.release, counting([*self._log, *self._said.values()]))
 
     def apply(self, messages: Sequence[PolicyReleases]) -> None:
-        """Take note of releases, and decide by the newest that can be used; the bad ones after it are refused."""
+        """Take note of releases, and decide by the newest that can be used; the bad ones after it are refused.
+
+        Without any, what was kept goes on.
+        """
         known = {each.message_id for each in self._log}
         for message in messages:
             if message.policy == POLICY and message.message_id not in known:
                 known.add(message.message_id)
                 self._log.append(message)
         with self._swapping:
-            self._try()
+            if not self._is_lost(self._kept, self._log):
+                self._try()
         self._measure()
 
     def _measure(self) -> None:
         """What the gauges say of the policy that decides now."""
-        POLICY_IN_FORCE.clear()  # its labels name one policy
-        POLICY_IN_FORCE.labels(self.policy.version, self.origin).set(1)
+        name_one(POLICY_IN_FORCE, self.policy.version, self.origin)
         self.expired = len(self.policy.expired(self._clock.now()))
         RULES_EXPIRED.set(self.expired)
         EXPLORATION_CAP.set(self.policy.exploration.max_per_day_minor)

@@ -78,7 +78,7 @@ class ModelReport(Message, frozen=True, kw_only=True, tag="model_report.v1"):
     policy_refused: str = ""
     """Why the newest policy that was released and not taken back does not decide, when it does not."""
     policy_from: Literal["", "released", "packaged", "kept", "unread"] = ""
-    """Where it comes from; `kept` (in the data folder) or `unread` (packaged) while no release could be read."""
+    """Where it comes from; `kept` (in the data folder) or `unread` (packaged) while no release was found."""
 
 
 class PolicyReleased(Message, frozen=True, kw_only=True, tag="policy_released.v1"):
