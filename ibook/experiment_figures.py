@@ -117,10 +117,14 @@ class Tally:
     """Comparison -> such slots."""
     begun: datetime | None = None
     """When the first price was shown."""
+    begun_with: dict[ExperimentShares, datetime] = field(default_factory=dict)
+    """Shares -> when the first price was shown under them."""
 
     def add(self, slot: Slot) -> None:
         """Add a slot."""
         self.begun = min(filter(None, (self.begun, slot.begun)), default=None)
+        if slot.begun is not None:
+            self.begun_with[slot.shares] = min(slot.begun, self.begun_with.get(slot.shares, slot.begun))
         slots, offers, sales = self.counts.get(slot.arm, (0, 0, 0))
         self.counts[slot.arm] = slots + 1, offers + slot.offers, sales + slot.sales
         terms = _terms(1.0 / share_of(slot.shares, slot.arm), slot)
@@ -136,7 +140,7 @@ class Tally:
 
     def copy(self) -> "Tally":
         """Another one to go on with."""
-        return Tally(dict(self.counts), dict(self.sums), dict(self.n), self.begun)
+        return Tally(dict(self.counts), dict(self.sums), dict(self.n), self.begun, dict(self.begun_with))
 
     def moments(self, comparison: ExperimentArm, arm: ExperimentArm) -> Moments:
         """The moments of an arm in a comparison, of shape ``()``."""

@@ -27,9 +27,14 @@ def losing(reports: Sequence[ArmReport], shares: ExperimentShares, *, loss: floa
     return worst[1:] if worst else None
 
 
-def may_judge(total: Tally, *, now: datetime, patience: timedelta) -> bool:
-    """Whether the experiment has run for so long: whoever learns pays for it first, and a rush is not what follows."""
-    return total.begun is not None and now - total.begun >= patience
+def may_judge(total: Tally, *, now: datetime, patience: timedelta, standing: ExperimentShares | None = None) -> bool:
+    """Whether the experiment has run for so long: whoever learns pays for it first, and a rush is not what follows.
+
+    An order begins an experiment of its own, of which `total` is. Where nobody ordered any, `standing` are the shares
+    that the settings name: new ones begin one too.
+    """
+    begun = total.begun if standing is None else total.begun_with.get(standing)
+    return begun is not None and now - begun >= patience
 
 
 def figures_of(reports: Sequence[ArmReport], *, version: int, since: datetime, now: datetime) -> ExperimentFigures:

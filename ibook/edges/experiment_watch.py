@@ -84,7 +84,8 @@ class ExperimentWatch:
         total = tally(experiment_slots(book.settled(whole, self._grace), self._counts_from), self._closed)
         reports = report(total)
         self._tell(reports, self._log.since or now, now)
-        if may_judge(total, now=now, patience=self._patience):
+        standing = None if order else shares_of(self._settings)
+        if may_judge(total, now=now, patience=self._patience, standing=standing):
             self._end_what_loses(reports, order, now)
 
     def _begin_anew(self) -> None:

@@ -56,7 +56,8 @@ def traded(n_slots: int, version: int = 0) -> list[Outgoing]:
 def learner(platform_settings: Settings, tmp_path: Path) -> Iterator[Child]:
     """The real worker, which looks after the experiment."""
     argv = [sys.executable, "-m", "streams", "rewards-to-policies"]
-    child = start("learner", argv, log=tmp_path / "learner.log", env=environment(platform_settings))
+    settings = platform_settings.model_copy(update={"price_list_share": 0.25, "price_rules_share": 0.25})
+    child = start("learner", argv, log=tmp_path / "learner.log", env=environment(settings))
     yield child
     child.terminate()
     child.stop()

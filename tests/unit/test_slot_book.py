@@ -164,3 +164,13 @@ def test_prices_that_were_shown_and_do_not_count_are_known_and_repeats_are_not_s
     settled = list(book.settled(SETTLED_AT, GRACE))
     assert shown_by_arm(book, settled, 2) == {"list_price": 2}
     assert sum(slot.offers for slot in experiment_slots(settled, 2)) == 1
+
+
+def test_new_standing_shares_are_given_the_same_patience() -> None:
+    hour, changed = timedelta(hours=1), exact_shares(0.1, 0.1)
+    steps: list[QuoteIssued | PriceReward] = [quote(), quote(slot=2, occurred_at=NOW + hour, shares=changed)]
+    total = tally(experiment_slots(book_of(steps).settled(NOW + hour * 9, GRACE), 0))
+    assert may_judge(total, now=NOW + hour, patience=hour, standing=SHARES)
+    assert not may_judge(total, now=NOW + hour * 1.9, patience=hour, standing=changed)
+    assert may_judge(total, now=NOW + hour * 2, patience=hour, standing=changed)
+    assert not may_judge(total, now=NOW + hour * 9, patience=hour, standing=exact_shares(0.5, 0.1))
