@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 DAY_SECONDS = 86_400.0
-BURSTS = np.array([0.1, 0.3, 0.6, 0.85])
+BURSTS = np.array([0.1, 0.3, 0.6, 0.85, 1.0])
 """Share of all who want a ticket that comes in the burst after the opening. Every course is as likely as any other."""
 DECAYS_SECONDS = np.geomspace(300.0, 30 * DAY_SECONDS, 18)
 """In so long the burst falls to 1/e: from a stadium's on-sale to interest that fades over a season."""

@@ -12,7 +12,7 @@ from ibook.pricing import PricingRules
 from ibook.pricing_course import Seen, still_to_come
 from ibook.pricing_demand import DemandPrior, TileSums
 from ibook.pricing_young import WIDTH_SECONDS
-from ibook.rewards import PACE_BUCKETS, PACE_SECONDS, EventSums
+from ibook.rewards import DAY_SECONDS, PACE_BUCKETS, PACE_SECONDS, EventSums
 
 YOUNG_SECONDS = 3600.0
 """For so long what has come is known by tickets sold: offers are counted only when their quotes have lapsed."""
@@ -24,7 +24,8 @@ MOST_ABOVE = 2.0
 STRETCHES = 12
 """Of time, by which the offers of a sale's first half day are counted."""
 LATEST_SECONDS = 0.8 * PACE_BUCKETS * PACE_SECONDS
-"""Of an older sale, the offers of so long are set against all before."""
+"""An older sale is looked at by its days, and by its latest hours, of this length."""
+MOST_STRETCHES = 24
 RUSH = 2.0
 """Tickets wanted per seat that the prices of the opening are made for. Whoever comes in a sale's first minutes nearly
 always comes in a rush, since to a quiet sale next to nobody does: so those prices are the ones a rush calls for."""
@@ -37,11 +38,10 @@ def offers_ahead(sums: EventSums, listing: EventListed, now: datetime, lapse_sec
     watched = _watched(sums, listing)
     until = max(age - lapse_seconds, watched + PACE_SECONDS)
     recent = [(start + PACE_SECONDS / 2 - opens, n) for start, n in sums.pace.items()]
-    edges, counts = _counted(recent, watched, until)
     if until - watched > LATEST_SECONDS:
-        since = until - LATEST_SECONDS
-        before = sums.offers - sum(n for at, n in recent if at > since)
-        edges, counts = [watched, since, until], [max(0.0, before), sum(n for at, n in recent if since < at <= until)]
+        edges, counts = _by_days(sums, recent, opens, watched, until)
+    else:
+        edges, counts = _counted(recent, watched, until)
     sold = (1.0 + max(0, sums.sales)) / (2.0 + max(0, sums.offers, sums.sales))
     seen = Seen(edges=edges, counts=counts, tickets=sum(counts) * sold * tickets_per_sale(sums), life=life)
     return sum(counts) * still_to_come(seen, age=age, capacity=listing.capacity)
@@ -88,6 +88,22 @@ def _at_list_price(sums: EventSums, listing: EventListed, prior: DemandPrior) ->
         for name, prices in sums.young.items() for price, cells in prices.items()
         for start, (_, sales) in cells.items()
     ]  # fmt: skip
+
+
+def _by_days(sums: EventSums, recent: Sequence[tuple[float, float]], opens: float, first: float,
+             last: float) -> tuple[list[float], list[float]]:  # fmt: skip
+    """The days of an older sale, several together where there are many, and its latest hours; and what lies in each.
+
+    Latest hours are not divided: they'd show day and night.
+    """
+    since = last - LATEST_SECONDS
+    days = [age for day in sums.days if first < (age := day * DAY_SECONDS - opens) < since]
+    edges = [first, *sorted(days)[:: 1 + len(days) // MOST_STRETCHES], since, last]
+    later = [sum(n for at, n in recent if at > edge) for edge in edges[-2:]]
+    by_day = sorted((day * DAY_SECONDS - opens, n) for day, n in sums.days.items())
+    so_far = [0.0, *(float(sum(n for age, n in by_day if age < edge)) for edge in edges[1:-2])]
+    so_far += [float(sums.offers - n) for n in later]
+    return edges, np.maximum(np.diff(so_far), 0.0).tolist()
 
 
 def _middle(start: int) -> float:

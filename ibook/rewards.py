@@ -21,10 +21,13 @@ from ibook.settings import Settings
 MAX_UNDONE = 16
 """Undone transactions remembered per quote; a card tester could try thousands at one quote."""
 TILES_PER_HALF_LIFE = 8
+DAY_SECONDS = 86_400
 PACE_SECONDS, PACE_BUCKETS = 300, 144
 """How finely, and for how many stretches of time, the pace of offers is kept: half a day."""
 LARGEST_PARTY = 10
 """An order for more tickets counts as one for so many: one buyer must not make seats look scarce."""
+MOST_DAYS = 400
+"""Days of a sale that are counted; what lies before the oldest is remembered in the number of all offers alone."""
 HORIZON_HALF_LIVES = 10
 """Tiles so much older than the newest one are dropped: they would weigh less than a thousandth."""
 
@@ -188,6 +191,8 @@ class EventSums(Struct, kw_only=True):
     """Start of the newest tile."""
     pace: dict[int, int] = field(default_factory=dict)
     """Start of each of the newest PACE_BUCKETS stretches of PACE_SECONDS, in seconds since the epoch -> offers."""
+    days: dict[int, int] = field(default_factory=dict)
+    """Day since the epoch -> offers, for MOST_DAYS."""
     latest: int = 0
     """Start of the newest such stretch ever: what is half a day older is left out."""
     young: dict[str, Cells] = field(default_factory=dict)
@@ -239,6 +244,10 @@ def _fold_pace(sums: EventSums, reward: PriceReward) -> None:
     offered = int(to_us(reward.offered_at) // 1_000_000)
     sums.began = min(sums.began or offered, offered)
     sums.offers += reward.offers
+    day = offered // DAY_SECONDS
+    sums.days[day] = sums.days.get(day, 0) + reward.offers
+    if not sums.days[day] or len(sums.days) > MOST_DAYS:
+        del sums.days[day if not sums.days[day] else min(sums.days)]
     sums.sales += reward.sales
     sums.tickets += reward.sales * min(max(1, reward.n_tickets), LARGEST_PARTY)
     bucket = offered // PACE_SECONDS * PACE_SECONDS

@@ -1,5 +1,6 @@
 """Sums of an event -> what is still to come, at the ages that are counted differently."""
 
+import math
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,7 +9,7 @@ from msgspec.structs import replace
 from ibook.messages import EventListed, PriceReward, TicketType
 from ibook.pricing_demand import DemandPrior
 from ibook.pricing_forecast import offers_ahead, tickets_wanted
-from ibook.rewards import EventSums, fold
+from ibook.rewards import MOST_DAYS, EventSums, fold
 
 OPENS = datetime(2026, 5, 1, 10, tzinfo=UTC)
 HALF_LIFE = 30 * 86_400.0
@@ -145,3 +146,27 @@ def test_offers_of_long_ago_count_though_their_sums_are_dropped() -> None:
     now = OPENS + timedelta(days=20, hours=21)
     assert sum(n for tiles in sums.prices["stalls"].values() for n, _ in tiles.values()) < 100
     assert offers_ahead(sums, LISTING, now, LAPSE) > 500
+
+
+@pytest.mark.parametrize("days", [4, 10, 20])
+def test_a_sale_that_fades_over_weeks_is_seen_to_fade(days: int) -> None:
+    fades, every = 7.0, 3000
+    ages = [-fades * math.log(1.0 - (number + 0.5) / every) for number in range(every)]
+    sums = EventSums()
+    for number, age in enumerate(ages):
+        if age < days:
+            fold(sums, offer(OPENS + timedelta(days=age), number, sold=number % 2 == 0), HALF_LIFE)
+    ahead = offers_ahead(sums, LISTING, OPENS + timedelta(days=days, seconds=LAPSE), LAPSE)
+    left = sum(age > days for age in ages)
+    assert abs(ahead - left) < 0.15 * every
+
+
+def test_days_are_counted_exactly_and_not_for_ever() -> None:
+    sums = EventSums()
+    for number in range(MOST_DAYS + 5):
+        fold(sums, offer(OPENS + timedelta(days=number), number, sold=False), HALF_LIFE)
+    assert len(sums.days) == MOST_DAYS and sum(sums.days.values()) == MOST_DAYS
+    newest = max(sums.days)
+    taken = replace(offer(OPENS + timedelta(days=MOST_DAYS + 4), 10_000, sold=False), offers=-1)
+    fold(sums, taken, HALF_LIFE)
+    assert newest not in sums.days
