@@ -31,9 +31,10 @@ RUSH = 2.0
 always comes in a rush, since to a quiet sale next to nobody does: so those prices are the ones a rush calls for."""
 
 
-def offers_ahead(sums: EventSums, listing: EventListed, now: datetime, lapse_seconds: float = 0.0) -> float:
-    """Offers expected from now until the event begins; 0 when nothing was ever offered. Those that may not have lapsed
-    yet play no part."""
+def offers_ahead(sums: EventSums, listing: EventListed, now: datetime, lapse_seconds: float = 0.0,
+                 seats_left: int | None = None) -> float:  # fmt: skip
+    """Offers expected from now until the event begins; 0 when nothing was ever offered or sold. Those that may not have
+    lapsed yet play no part."""
     opens, life, age = _times(listing, now)
     watched = _watched(sums, listing)
     until = max(age - lapse_seconds, watched + PACE_SECONDS)
@@ -43,11 +44,14 @@ def offers_ahead(sums: EventSums, listing: EventListed, now: datetime, lapse_sec
     else:
         edges, counts = _counted(recent, watched, until)
     sold = (1.0 + max(0, sums.sales)) / (2.0 + max(0, sums.offers, sums.sales))
-    seen = Seen(edges=edges, counts=counts, tickets=sum(counts) * sold * tickets_per_sale(sums), life=life)
+    each = sold * tickets_per_sale(sums)
+    edges, counts = _with_unseen(edges, counts, _unseen(sums, listing, seats_left) / each)
+    seen = Seen(edges=edges, counts=counts, tickets=sum(counts) * each, life=life)
     return sum(counts) * still_to_come(seen, age=age, capacity=listing.capacity)
 
 
-def tickets_wanted(sums: EventSums, listing: EventListed, now: datetime, prior: DemandPrior) -> Wanted | None:
+def tickets_wanted(sums: EventSums, listing: EventListed, now: datetime, prior: DemandPrior,
+                   seats_left: int | None = None) -> Wanted | None:  # fmt: skip
     """Tickets of a type that are wanted from now on at a price, while a sale is young; those of a rush before it,
     whoever may have asked by then."""
     if now < listing.on_sale_at:
@@ -60,12 +64,31 @@ def tickets_wanted(sums: EventSums, listing: EventListed, now: datetime, prior: 
     until = max(age - SETTLES_SECONDS, watched + SHORTEST_SECONDS)
     edges, counts = _counted(_at_list_price(sums, listing, prior), watched, until)
     each = tickets_per_sale(sums)
+    unseen = _unseen(sums, listing, seats_left) / each
+    edges, counts = _with_unseen(edges, counts, unseen)
     seen = Seen(edges=edges, counts=counts, tickets=sum(counts) * each, life=life)
     ahead = each * still_to_come(seen, age=age, capacity=listing.capacity)
-    return {
+    wanted = {
         name: {price: ahead * _sold(cells, opens, opens + until) for price, cells in prices.items()}
         for name, prices in sums.young.items()
     }
+    for ticket in listing.ticket_types if unseen else ():
+        of = wanted.setdefault(ticket.name, {})
+        usual = ticket.list_price_minor
+        of[usual] = of.get(usual, 0.0) + ahead * unseen / len(listing.ticket_types)
+    return wanted
+
+
+def _unseen(sums: EventSums, listing: EventListed, seats_left: int | None) -> float:
+    """Tickets sold before anybody told us of the sale, at list price for all we know; by the seats that are gone."""
+    if seats_left is None or not _watched(sums, listing):
+        return 0.0
+    return float(max(0, listing.capacity - seats_left - max(0, sums.tickets)))
+
+
+def _with_unseen(edges: list[float], counts: list[float], unseen: float) -> tuple[list[float], list[float]]:
+    """With the stretch before it was watched: a pace of minutes says little beside what weeks came to."""
+    return ([0.0, *edges], [unseen, *counts]) if unseen else (edges, counts)
 
 
 def _sold(cells: TileSums, since: float, until: float) -> int:
@@ -146,7 +169,7 @@ def market_of(
 ) -> Market:  # fmt: skip
     """All that is known around an event; the learner and the bench decide by the same."""
     return Market(
-        seats_left=seats_left, offers_ahead=offers_ahead(sums, listing, now, rules.lapse_seconds),
-        wanted=tickets_wanted(sums, listing, now, prior), tickets_per_sale=tickets_per_sale(sums), rivals=rivals,
-        prior=prior,
+        seats_left=seats_left, offers_ahead=offers_ahead(sums, listing, now, rules.lapse_seconds, seats_left),
+        wanted=tickets_wanted(sums, listing, now, prior, seats_left), tickets_per_sale=tickets_per_sale(sums),
+        rivals=rivals, prior=prior,
     )  # fmt: skip

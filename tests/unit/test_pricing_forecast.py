@@ -170,3 +170,25 @@ def test_days_are_counted_exactly_and_not_for_ever() -> None:
     taken = replace(offer(OPENS + timedelta(days=MOST_DAYS + 4), 10_000, sold=False), offers=-1)
     fold(sums, taken, HALF_LIFE)
     assert newest not in sums.days
+
+
+@pytest.mark.parametrize("minutes", [3, 20, 200])
+def test_what_was_sold_before_we_were_told_outweighs_a_pace_of_minutes(minutes: int) -> None:
+    """A month sold 300 of 1,000 seats; then somebody asks every five seconds since we were told of the sale."""
+    late = replace(LISTING, occurred_at=OPENS + timedelta(days=30))
+    since = OPENS + timedelta(days=30)
+    sums = steadily(since, timedelta(seconds=5), 12 * minutes)
+    now = since + timedelta(minutes=minutes)
+    left = late.capacity - 300 - sums.tickets
+
+    def ahead(seats_left: int | None) -> float:
+        wanted = tickets_wanted(sums, late, now, DemandPrior(), seats_left)
+        return sum(wanted["stalls"].values()) if wanted else offers_ahead(sums, late, now, LAPSE, seats_left)
+
+    assert ahead(left) < ahead(None) / 3
+
+
+def test_seats_that_are_gone_promise_something_before_anybody_asks() -> None:
+    late = replace(LISTING, occurred_at=OPENS + timedelta(days=30))
+    wanted = tickets_wanted(EventSums(), late, OPENS + timedelta(days=30, minutes=1), DemandPrior(), 700)
+    assert wanted is not None and 30.0 < wanted["stalls"][5000] < 1000.0
