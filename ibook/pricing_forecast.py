@@ -19,6 +19,7 @@ YOUNG_SECONDS = 3600.0
 SETTLES_SECONDS = 60.0
 """By then a sale is known to be one."""
 SHORTEST_SECONDS = 60.0
+"""A sale is looked at as if it had been watched for so long at least."""
 MOST_ABOVE = 2.0
 """Of the list price: how far above it a sale is taken to have been."""
 STRETCHES = 12
@@ -26,6 +27,7 @@ STRETCHES = 12
 LATEST_SECONDS = 0.8 * PACE_BUCKETS * PACE_SECONDS
 """An older sale is looked at by its days, and by its latest hours, of this length."""
 MOST_STRETCHES = 24
+"""So many groups of days at most."""
 RUSH = 2.0
 """Tickets wanted per seat that the prices of the opening are made for. Whoever comes in a sale's first minutes nearly
 always comes in a rush, since to a quiet sale next to nobody does: so those prices are the ones a rush calls for."""
@@ -55,8 +57,8 @@ def tickets_wanted(sums: EventSums, listing: EventListed, now: datetime, prior: 
     """Tickets of a type that are wanted from now on at a price, while a sale is young; those of a rush before it,
     whoever may have asked by then."""
     if now < listing.on_sale_at:
-        each = RUSH * listing.capacity / len(listing.ticket_types)
-        return {ticket.name: {ticket.list_price_minor: each} for ticket in listing.ticket_types}
+        of_type = RUSH * listing.capacity / len(listing.ticket_types)
+        return {ticket.name: {ticket.list_price_minor: of_type} for ticket in listing.ticket_types}
     opens, life, age = _times(listing, now)
     watched = _watched(sums, listing)
     if age - watched > YOUNG_SECONDS:
