@@ -144,6 +144,12 @@ def is_future(message: m.Message, broker_us: int) -> bool:
     return to_us(message.occurred_at) > broker_us + FUTURE_TOLERANCE_US
 
 
+def check_not_future(message: m.Message, broker_us: int) -> None:
+    """Raises InvalidMessage, `future`, for such a message."""
+    if is_future(message, broker_us):
+        raise InvalidMessage("future", f"occurred_at {message.occurred_at.isoformat()} is ahead of the broker's clock")
+
+
 @lru_cache(maxsize=65_536)
 def subnet_of(ip: str) -> str | None:
     """The network an address is rented out in: /24 for IPv4, /48 for IPv6; None when it is no address.

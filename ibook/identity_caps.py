@@ -16,8 +16,8 @@ from msgspec import Struct, field
 from ibook.quotes import tag
 from ibook.settings import Settings
 
-Beyond = Literal["offers", "sales", "refunds", "nameless"]
-"""Which cap an offer or a sale was beyond."""
+Beyond = Literal["offers", "sales", "refunds", "nameless", "sold_out"]
+"""Which cap an offer or a sale was beyond; `sold_out`: there was no seat left to offer."""
 DAY_US = 86_400_000_000
 
 
@@ -130,6 +130,10 @@ class IdentityCaps:
             tally = self._tally(key, at_us)
             tally.refunds += 1
             self._store[key] = tally
+
+    def offer_without_a_seat(self) -> bool:
+        """It does not count: nobody could buy, which would look as if the price were too high."""
+        return self._is_beyond("sold_out")
 
     def _named_offer(self, key: str, ticket_type: str, at_us: int) -> bool:
         tally = self._tally(key, at_us)

@@ -92,7 +92,9 @@ JOURNAL_DROPPED = Counter("ibook_quote_journal_dropped_total", "Journal entries 
 QUOTES_REFUSED = Counter("ibook_price_quotes_refused_total", "Payments at a quote that was not honoured.", ["reason"])
 REWARDS = Counter("ibook_price_rewards_total", "Rewards settled.", ["kind"])
 OFFERS_CAPPED = Counter(
-    "ibook_price_offers_capped_total", "Offers and sales beyond the caps on one identity; they teach nothing.", ["cap"]
+    "ibook_price_offers_capped_total",
+    "Offers and sales that teach nothing: beyond the caps on one identity, or of an event that was sold out.",
+    ["cap"],
 )  # fmt: skip
 POLICIES = Counter("ibook_price_policies_total", "Price policies published.")
 POLICIES_FAILED = Counter("ibook_price_policies_failed_total", "Price policies that could not be decided.")

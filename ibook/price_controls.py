@@ -38,9 +38,12 @@ def in_effect(
 
 def too_old(policy: PricePolicy | None, slot: int, rules: PricingRules) -> bool:
     """Whether Kafka or the learner must be away: it publishes unchanged policies anew before they are so old."""
-    if policy is None:
-        return False
-    return slot_start(slot, rules.slot_seconds) - policy.occurred_at > timedelta(seconds=rules.max_age_seconds)
+    return policy is not None and policy.occurred_at < oldest_in_force(slot, rules)
+
+
+def oldest_in_force(slot: int, rules: PricingRules) -> datetime:
+    """When the oldest policy was made that still decides in a slot."""
+    return slot_start(slot, rules.slot_seconds) - timedelta(seconds=rules.max_age_seconds)
 
 
 def frozen_price(ticket: TicketType) -> PriceChoice:

@@ -12,7 +12,8 @@ from typing import Literal
 
 from ibook.clock import from_us, to_us
 from ibook.ids import frame
-from ibook.messages import ArmProbabilities, ExperimentShares, PricePolicy, TicketType
+from ibook.messages import ArmProbabilities, EventListed, ExperimentShares, PricePolicy, TicketType
+from ibook.pricing_guards import is_opening
 from ibook.settings import PRICE_MULTIPLIERS, Settings
 
 LIST_PRICE_ARM = -1
@@ -116,6 +117,18 @@ def in_force(policy: PricePolicy | None, slot: int, rules: PricingRules) -> list
     if slot_start(slot, rules.slot_seconds) - policy.occurred_at > timedelta(seconds=rules.max_age_seconds):
         return []
     return policy.upcoming if slot >= policy.first_slot else policy.current
+
+
+def is_due_again(listing: EventListed, decided_at: datetime, *, now: datetime, rules: PricingRules) -> bool:
+    """Whether an event needs another policy although nothing was heard of it since its last one.
+
+    Not once it has begun: it is priced no more.
+    """
+    if now >= listing.starts_at:
+        return False
+    if listing.on_sale_at <= now and is_opening(listing, now):  # time alone tells a quiet opening from a rush
+        return slot_of(now, rules.slot_seconds) > slot_of(decided_at, rules.slot_seconds)
+    return (now - decided_at).total_seconds() > rules.max_age_seconds / 4
 
 
 # ---------------------------------------------------------------------------------------------------------- the draw

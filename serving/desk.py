@@ -14,7 +14,7 @@ from ibook import experiments, metrics, pricing
 from ibook.clock import Clock
 from ibook.edges.price_snapshots import Snapshots
 from ibook.messages import EventListed, PricePolicy, QuoteIssued, TicketType
-from ibook.price_controls import control_in_force, frozen_price, in_effect, price_by_rule, too_old
+from ibook.price_controls import control_in_force, frozen_price, in_effect, oldest_in_force, price_by_rule, too_old
 from ibook.pricing import PriceChoice, PricingRules, Source
 from ibook.quotes import ACCOUNT, Quote, QuoteKeys, quote_keys, tag
 from ibook.settings import Settings
@@ -112,9 +112,15 @@ class PriceDesk:
         return slot
 
     def outdated(self) -> int:
-        """Events whose policy is too old to be used."""
-        slot = pricing.slot_of(self.clock.now(), self.rules.slot_seconds)
-        return sum(too_old(policy, slot, self.rules) for policy in list(self.snapshots.policies.values()))
+        """Events on sale whose policy is too old to be used."""
+        oldest = oldest_in_force(pricing.slot_of(self.clock.now(), self.rules.slot_seconds), self.rules)
+        known = [self.snapshots.policies.get(event_id) for event_id in self.on_sale()]
+        return sum(policy is not None and policy.occurred_at < oldest for policy in known)
+
+    def on_sale(self) -> list[str]:
+        """The events that have not begun."""
+        now = self.clock.now()
+        return [event_id for event_id, listing in list(self.snapshots.listings.items()) if now < listing.starts_at]
 
     def ordered(self) -> str:
         """Whose prices people have frozen or rolled back, in words; empty when nobody's are."""

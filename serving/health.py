@@ -55,14 +55,15 @@ def _degraded(desk: PriceDesk, scores_problem: str, keys: KeysFile | None) -> li
     """What is worse than usual, in sentences; empty ones for what is not."""
     snapshots = desk.snapshots
     outdated, ordered = desk.outdated(), desk.ordered()
-    without = sum(event_id not in snapshots.policies for event_id in list(snapshots.listings))
+    on_sale = desk.on_sale()
+    without = sum(event_id not in snapshots.policies for event_id in on_sale)
     return [
         snapshots.problem,
         "No event is listed: there is nothing to price." if snapshots.loaded and not snapshots.listings else "",
         desk.journal.problem(),
         scores_problem,
         keys.problem if keys else "",
-        f"No price policy for {without} of {len(snapshots.listings)} events: list prices." if without else "",
+        f"No price policy for {without} of {len(on_sale)} events: list prices." if without else "",
         f"The price policies of {outdated} events are too old: prices by rule." if outdated else "",
         f"Prices of {ordered} are as ordered: `ibook pricing status`." if ordered else "",
     ]

@@ -1,7 +1,8 @@
 """`/prices`: what a promoter sees of prices, posteriors, seats, quotes and sales. Made here, loads nothing."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 from urllib.parse import quote
@@ -60,7 +61,7 @@ async def begin() -> Response:
 
 @router.get("/prices")
 def get_events(request: Request, q: Annotated[str, Query(max_length=100)] = "") -> Response:
-    """Every event that is listed, or those whose name or id has the text."""
+    """Every event that is listed, or those whose name or id has the text: what is still on sale first."""
     view = _view(request)
     wanted = q.strip().casefold()
     listings = [
@@ -68,7 +69,7 @@ def get_events(request: Request, q: Annotated[str, Query(max_length=100)] = "") 
         for listing in list(view.desk.snapshots.listings.values())
         if wanted in listing.name.casefold() or wanted in listing.event_id.casefold()
     ]
-    listings.sort(key=lambda listing: (listing.starts_at, listing.event_id))
+    listings.sort(key=partial(_soonest_first, now=view.now))
     rows = [_row(view, listing) for listing in listings[:EVENTS_SHOWN]]
     more = max(0, len(listings) - EVENTS_SHOWN)
     trial = experiment_view(view.desk)
@@ -84,6 +85,11 @@ def get_event(request: Request, event_id: Annotated[str, InPath(min_length=1, ma
         raise HTTPException(404, f"Event {event_id!r} is not listed.")
     tickets = [_ticket(view, listing, ticket) for ticket in listing.ticket_types]
     return _page(view, "event", title=listing.name, event=_about(view, listing), tickets=tickets)
+
+
+def _soonest_first(listing: EventListed, now: datetime) -> tuple[bool, timedelta, str]:
+    """What has begun comes last, the latest of it first: listings are many that nobody takes off the list."""
+    return now >= listing.starts_at, abs(listing.starts_at - now), listing.event_id
 
 
 def _view(request: Request) -> View:

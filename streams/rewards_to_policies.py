@@ -20,12 +20,12 @@ from ibook.clock import Clock, SystemClock
 from ibook.codec import decode, encode, pack_state, unpack_state
 from ibook.edges.experiment_watch import LOOK_SECONDS, ExperimentWatch
 from ibook.edges.price_snapshots import READ_BY_LEARNERS, SnapshotReader, Snapshots
+from ibook.entities import check_not_future
 from ibook.errors import InvalidMessage
 from ibook.messages import EventListed, PriceReward
 from ibook.partitioning import partition_of
-from ibook.pricing import PricingRules, slot_of, slot_start
+from ibook.pricing import PricingRules, is_due_again, slot_of, slot_start
 from ibook.pricing_forecast import market_of
-from ibook.pricing_guards import is_opening
 from ibook.rewards import EventSums, fold, known
 from ibook.settings import Settings
 from ibook.topics import BY_NAME, COMPETITOR_PRICES, EVENT_LISTINGS, PRICE_POLICIES, PRICE_REWARDS
@@ -143,10 +143,7 @@ class Learner:
             return False
         if self._up_to_date.get(listing.event_id) != listing.message_id:
             return True
-        now, tried = self._clock.now(), self._tried[listing.event_id]
-        if listing.on_sale_at <= now and is_opening(listing, now):  # time alone tells a quiet opening from a rush
-            return slot_of(now, self._rules.slot_seconds) > slot_of(tried, self._rules.slot_seconds)
-        return (now - tried).total_seconds() > self._rules.max_age_seconds / 4
+        return is_due_again(listing, self._tried[listing.event_id], now=self._clock.now(), rules=self._rules)
 
     async def _until_there_is_time(self) -> None:
         """Too late in a slot for the next one: wait for the next one to begin."""
@@ -198,7 +195,8 @@ def _sort(events: Sequence[Event]) -> tuple[list[tuple[int, PriceReward]], list[
             if event.message.topic == PRICE_REWARDS.name:
                 rewards.append((event.message.partition, decode(payload, PriceReward)))
             elif payload:  # none: it was deleted
-                decode(payload, BY_NAME[event.message.topic].message)
+                told = decode(payload, BY_NAME[event.message.topic].message)
+                check_not_future(told, int(event.message.timestamp * 1_000_000))
         except InvalidMessage as error:
             rejected.append((event, error))
     return rewards, rejected

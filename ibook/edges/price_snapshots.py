@@ -8,6 +8,7 @@ import structlog
 from ibook.codec import MAX_OWN_BYTES, decode
 from ibook.edges.follower import Follower
 from ibook.edges.kafka import Record
+from ibook.entities import check_not_future
 from ibook.errors import InvalidMessage
 from ibook.messages import (
     CompetitorPrices,
@@ -39,6 +40,8 @@ log = structlog.get_logger()
 POLL_SECONDS = 0.25
 READ = (EVENT_LISTINGS, EVENT_INVENTORY, COMPETITOR_PRICES, PRICE_POLICIES, PRICE_CONTROLS, PRICE_EXPERIMENTS)
 READ_BY_LEARNERS = (*READ, PRICE_PRIORS)
+Told = EventListed | InventoryChanged | CompetitorPrices
+"""What the shop tells of an event."""
 
 
 class Snapshots:
@@ -56,6 +59,8 @@ class Snapshots:
         """How it stood when that was last told."""
         self.priors: dict[int, dict[Name, CurveMoments]] = {}
         """By partition of the events that they are of; only learners read them."""
+        self._said: dict[tuple[str, str], dict[int, Told]] = {}
+        """Topic and event -> the last message of each partition."""
         self.loaded = False
         """All these topics were read to their end once."""
         self.problem = "Kafka was not read yet."
@@ -90,7 +95,9 @@ class Snapshots:
         if record.topic == PRICE_EXPERIMENTS.name:
             self._take_experiment(record.value)
         elif record.value is None and record.topic in self._known:
-            self._known[record.topic].pop((record.key or b"").decode(errors="replace"), None)
+            event_id = (record.key or b"").decode(errors="replace")
+            self._known[record.topic].pop(event_id, None)
+            self._said.pop((record.topic, event_id), None)
         elif record.value is None:
             return  # nobody deletes these
         elif record.topic == PRICE_POLICIES.name:
@@ -102,7 +109,19 @@ class Snapshots:
             prior: PricePrior = decode(record.value, PricePrior, max_bytes=MAX_OWN_BYTES)
             self.priors.setdefault(prior.partition, {})[prior.scope, prior.name] = prior.moments
         else:
-            _keep_newest(self._known[record.topic], decode(record.value, BY_NAME[record.topic].message))
+            self._take_told(record, decode(record.value, BY_NAME[record.topic].message))
+
+    def _take_told(self, record: Record, message: Told) -> None:
+        """The last message of its partition counts, whatever clocks say: it is what compaction leaves to a restart.
+
+        Publishers with different partitioners put one event into two partitions, which are read in any order: of
+        their last messages the newest one counts.
+        """
+        check_not_future(message, record.timestamp_ms * 1000)
+        said = self._said.setdefault((record.topic, message.event_id), {})
+        said[record.partition] = message
+        newest = max(said.values(), key=lambda each: (each.occurred_at, each is message))
+        self._known[record.topic][message.event_id] = newest
 
     def _take_experiment(self, value: bytes | None) -> None:
         if value is not None:
@@ -125,13 +144,6 @@ class Snapshots:
         known = self.policies.get(policy.event_id)
         if known is None or policy.version >= known.version:
             self.policies[policy.event_id] = policy
-
-
-def _keep_newest(known: dict[str, Any], message: EventListed | InventoryChanged | CompetitorPrices) -> None:
-    before = known.get(message.event_id)
-    # Publishers with different partitioners put one event into two partitions, which are read in any order.
-    if before is None or message.occurred_at >= before.occurred_at:
-        known[message.event_id] = message
 
 
 class SnapshotReader:

@@ -1,23 +1,31 @@
-"""A head without an end is refused; an honest one before a large body is not."""
+"""A head without an end is refused, and a request that does not come; honest ones before a large body are not."""
 
+import asyncio
 import http.client
 import json
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import uvicorn
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from infra.local.processes import free_port
+from serving import heads
 from serving.heads import MAX_HEAD_BYTES, BoundedHeads
 from tests.api.test_prices import Api
 
 
-@pytest.fixture
-def port() -> Iterator[int]:
-    config = uvicorn.Config(Api().client.app, port=free_port(), log_level="error", ws="none", http=BoundedHeads)
+@contextmanager
+def listening(app: ASGIApp) -> Iterator[int]:
+    config = uvicorn.Config(
+        app, port=free_port(), log_level="error", ws="none", http=BoundedHeads,
+        lifespan="on" if isinstance(app, FastAPI) else "off",
+    )  # fmt: skip
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -26,6 +34,12 @@ def port() -> Iterator[int]:
     yield config.port
     server.should_exit = True
     thread.join()
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    with listening(Api().client.app) as port:
+        yield port
 
 
 @pytest.mark.parametrize("begin", [b"GET /", b"GET /healthz HTTP/1.1\r\nX-Long: ", b"GET /healthz HTTP/1.1\r\n"])
@@ -51,3 +65,43 @@ def test_large_bodies_and_many_requests_on_a_connection_are_read(port: int) -> N
         answer = client.getresponse()
         assert (answer.status, bool(answer.read())) == (200, True), number
     client.close()
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        b"",
+        b"GET /healthz HTTP/1.1\r\nHost: a\r\n",
+        b"POST /v1/quotes HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{",
+        b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nGET /healthz HTTP/1.1\r\n",
+    ],
+    ids=["nothing", "half a head", "half a body", "half a second request"],
+)
+def test_a_connection_whose_request_does_not_arrive_is_cut(
+    port: int, begin: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heads, "ARRIVAL_SECONDS", 0.2)
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+        client.sendall(begin)
+        received = b""
+        try:
+            while piece := client.recv(65536):
+                received += piece
+        except ConnectionResetError:
+            pass
+    assert received.count(b"HTTP/1.1 200 ") == begin.count(b"\r\n\r\nGET"), "what had arrived is answered"
+
+
+def test_a_request_that_has_arrived_may_take_longer_to_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heads, "ARRIVAL_SECONDS", 0.2)
+
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.sleep(0.6)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
+
+    with listening(slow) as port:
+        client = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        client.request("GET", "/")
+        assert client.getresponse().status == 200
+        client.close()

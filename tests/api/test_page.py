@@ -144,6 +144,13 @@ def test_events_are_found_by_name_and_many_are_cut(api: Api) -> None:
     assert "No event is listed under that name." in page(api, "/prices?q=opera")
 
 
+def test_what_is_on_sale_stands_before_what_has_begun_and_each_nearest_first(api: Api) -> None:
+    for days in (-400, -1, 3, 90):
+        event_id, starts_at = f"in-{days}", NOW + timedelta(days=days)
+        api.snapshots.listings[event_id] = replace(LISTING, event_id=event_id, starts_at=starts_at)
+    assert re.findall(r'href="/prices/([^"]+)"', page(api, "/prices")) == ["in-3", "gala", "in-90", "in--1", "in--400"]
+
+
 def test_an_event_that_is_not_listed_is_a_problem_like_any_other(api: Api) -> None:
     answer = api.client.get("/prices/nope")
     assert (answer.status_code, answer.json()["detail"]) == (404, "Event 'nope' is not listed.")

@@ -142,3 +142,10 @@ def test_readiness_says_what_is_frozen_and_what_is_too_old(api: Api) -> None:
     assert api.client.get("/readyz").json()["degraded"] == [
         "The price policies of 1 events are too old: prices by rule."
     ]
+
+
+def test_an_event_that_has_begun_makes_nothing_worse_than_usual(api: Api) -> None:
+    for event_id, policies in (("played", {"played": stale()}), ("never priced", {})):
+        api.snapshots.listings[event_id] = replace(LISTING, event_id=event_id, starts_at=NOW)
+        api.snapshots.policies.update(policies)
+    assert api.client.get("/readyz").json()["degraded"] == []

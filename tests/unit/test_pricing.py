@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from ibook.bandit import interval95, mean, prior
-from ibook.messages import ArmProbabilities, PricePolicy, TicketType
+from ibook.messages import ArmProbabilities, EventListed, PricePolicy, TicketType
 from ibook.pricing import (
     LIST_PRICE_ARM,
     PRIOR_INTERVAL,
@@ -19,6 +19,7 @@ from ibook.pricing import (
     choose_price,
     draw_arm,
     in_force,
+    is_due_again,
     list_price,
     slot_draw,
     slot_of,
@@ -173,3 +174,22 @@ def test_a_policy_that_ages_does_so_between_slots() -> None:
     made = policy([], [arms(4000)], occurred_at=slot_start(SLOT, 300.0), first_slot=SLOT + 1)
     assert choose(made, SLOT + 12).source == "policy"
     assert choose(made, SLOT + 13).source == "list_price"
+
+
+@pytest.mark.parametrize(
+    ("on_sale_for", "decided_ago", "due"),
+    [(timedelta(days=2), timedelta(minutes=16), True), (timedelta(days=2), timedelta(minutes=14), False),
+     (timedelta(minutes=30), timedelta(minutes=5), True), (timedelta(days=-2), timedelta(minutes=5), False)],
+    ids=["getting old", "fresh", "opening", "not on sale yet"],
+)  # fmt: skip
+def test_a_policy_is_decided_again_before_it_is_too_old_and_in_an_opening_each_slot(
+    on_sale_for: timedelta, decided_ago: timedelta, due: bool
+) -> None:
+    event = EventListed(
+        message_id="l", occurred_at=NOW, event_id="e", name="Gala", category="concerts", promoter_id="p", venue="v",
+        capacity=100, on_sale_at=NOW - on_sale_for, starts_at=NOW + timedelta(days=5), currency="GBP",
+        ticket_types=[STALLS],
+    )  # fmt: skip
+    assert is_due_again(event, NOW - decided_ago, now=NOW, rules=RULES) == due
+    begun = replace(event, starts_at=NOW)
+    assert not is_due_again(begun, NOW - decided_ago, now=NOW, rules=RULES), "an event that has begun is priced no more"

@@ -270,3 +270,16 @@ def test_what_is_older_than_the_horizon_is_left_out() -> None:
     old = reward(0, at=START - timedelta(days=11))
     assert folded([old, reward(1)]).prices == folded([reward(1)]).prices
     assert folded([reward(0), reward(1, at=START - timedelta(days=11))]).prices == folded([reward(0)]).prices
+
+
+@pytest.mark.parametrize(("seats_left", "counted"), [(0, (0, 0)), (1, (1, 0)), (None, (1, 0))])
+def test_an_offer_that_nobody_could_take_teaches_nothing_and_takes_no_room(
+    seats_left: int | None, counted: tuple[int, int]
+) -> None:
+    kept: dict[str, Counts] = {}
+    caps = IdentityCaps(kept, CapRules(offers=1))
+    life, _ = note(None, replace(ISSUED, seats_left=seats_left, buyer="ann"), caps)
+    life.lapsed = True
+    assert outcome(life) == counted
+    assert caps.beyond == (["sold_out"] if seats_left == 0 else [])
+    assert bool(kept) == (seats_left != 0)
