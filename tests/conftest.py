@@ -10,10 +10,12 @@ from hypothesis import HealthCheck, settings
 
 from ibook.edges import kafka_admin
 from ibook.edges.logs import log_plainly
+from ibook.errors import IbookError
 from ibook.settings import Settings, load_settings
 from infra.local.backends import Parts, local_parts
 from infra.local.containers import docker_answers
 from tests.chaos.plugin import ChaosPlugin
+from tests.workers import wait_until
 
 # Tests don't time things: a busy machine is no failure. They draw the same examples each time: a run can be repeated.
 settings.register_profile("ibook", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -37,8 +39,7 @@ def wipe(parts: Parts) -> Callable[[Settings], None]:
     def erase(settings: Settings) -> None:
         from redis import Redis
 
-        kafka_admin.delete_topics(settings, kafka_admin.list_topics(settings))
-        kafka_admin.apply_topics(settings)
+        wait_until(lambda: _made_anew(settings), 60, "all topics to be made anew")
         with Redis.from_url(settings.redis_url) as client:
             client.flushall()
 
@@ -63,6 +64,16 @@ def _empty_platform(parts: Parts, wipe: Callable[[Settings], None], data_dir: Pa
     settings = parts.settings(Settings(data_dir=data_dir))
     wipe(settings)
     return settings
+
+
+def _made_anew(settings: Settings) -> bool:
+    """Delete all topics and make them; False when a busy broker has not done so within the bounds of our commands."""
+    try:
+        kafka_admin.delete_topics(settings, kafka_admin.list_topics(settings))
+        kafka_admin.apply_topics(settings)
+    except IbookError:
+        return False
+    return True
 
 
 _NO_DOCKER = pytest.StashKey[int]()

@@ -38,7 +38,7 @@ def publish_all(settings: Settings, sent: Iterable[Sent]) -> None:
     for topic, key, message in sent:
         client.produce(topic, codec.encode(message), key.encode())
         client.poll(0)
-    assert client.flush(30) == 0
+    assert client.flush(120) == 0
 
 
 def folded(settings: Settings) -> States:

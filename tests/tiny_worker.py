@@ -1,6 +1,7 @@
-"""A real worker process for the supervisor's tests: `python -m tests.tiny_worker [obedient|stubborn|broken]`.
+"""A real worker process for tests of those who look after one: `python -m tests.tiny_worker [MANNER]`.
 
-`obedient` is ready at once and ends on SIGTERM, `stubborn` ignores SIGTERM, `broken` ends before it is ready.
+`obedient` is ready at once and ends on SIGTERM, `stubborn` ignores SIGTERM, `broken` ends before it is ready, `frozen`
+finds soon after its first start that it stood still, and is obedient after its second.
 """
 
 import os
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 
 from ibook.settings import load_settings
+from tests.workers import STOOD_STILL
 
 
 def main(manner: str) -> int:
@@ -19,7 +21,12 @@ def main(manner: str) -> int:
         return 3
     if manner == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    Path(os.environ["IBOOK_READY_FILE"]).touch()
+    ready = Path(os.environ["IBOOK_READY_FILE"])
+    if manner == "frozen" and not ready.exists():
+        ready.touch()
+        print(STOOD_STILL, flush=True)
+        return 1
+    ready.touch()
     while True:
         signal.pause()
 

@@ -54,7 +54,7 @@ def publish(settings: Settings, sent: Iterable[m.PurchaseRequested]) -> None:
     for each in sent:
         client.produce(TICKET_PURCHASES.name, codec.encode(each), each.card_id.encode())
         client.poll(0)
-    assert client.flush(30) == 0
+    assert client.flush(120) == 0
 
 
 def read_all(settings: Settings, topic: str) -> list[tuple[int, int, bytes | None, bytes | None]]:
@@ -82,7 +82,7 @@ def read_all(settings: Settings, topic: str) -> list[tuple[int, int, bytes | Non
 
 def _ends(consumer: Consumer, topic: str) -> dict[int, int]:
     """The end of every partition; a topic that was just made anew may need a moment to find its leader."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:
         try:
             partitions = consumer.list_topics(topic, 10).topics[topic].partitions

@@ -145,6 +145,8 @@ def _answering(settings: Settings) -> Iterator[AdminClient]:
         if reason.code() in _AWAY:
             raise BrokerUnavailable(f"No Kafka broker answers on {settings.kafka_bootstrap}.") from error
         raise ConfigurationError(f"Kafka refuses: {reason.str()}") from error
+    except TimeoutError as error:
+        raise BrokerUnavailable(f"Kafka on {settings.kafka_bootstrap} is too busy to answer.") from error
 
 
 _AWAY = {

@@ -11,7 +11,7 @@ from infra.local.jars import kafka_jars
 from infra.local.java import find_java
 from infra.local.processes import Child
 
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 _STARTED = "Kafka Server started"
 _TAKEN = "Another Kafka already runs on this data folder."
 _JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xms256m", "-Xmx512m")

@@ -171,17 +171,32 @@ def wait_ready(
 
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody listens on now, and that no earlier call returned.
+    """A TCP port on 127.0.0.1 that nobody listens on now, and that was given to nobody who may be about to.
 
     Below the range that outgoing connections are given: there, a client that keeps knocking on a stopped server's
     port can end up connected to itself, and the server can't have its port back.
     """
     for _ in range(1000):
         port = _PORTS.start + secrets.randbelow(len(_PORTS))
-        if port not in _handed_out and port_is_free(port):
+        if port not in _handed_out and port_is_free(port) and _reserve(port):
             _handed_out.add(port)
             return port
     raise ConfigurationError(f"No free port was found on 127.0.0.1 between {_PORTS.start} and {_PORTS.stop}.")
+
+
+def _reserve(port: int) -> bool:
+    """Hold the UDP port of that number until this process ends; False when another process does.
+
+    Servers take seconds from their port's choice until they listen, and in that time others choose theirs.
+    """
+    twin = socket.socket(type=socket.SOCK_DGRAM)
+    try:
+        twin.bind(("127.0.0.1", port))
+    except OSError:
+        twin.close()
+        return False
+    twin.detach()
+    return True
 
 
 def port_is_free(port: int) -> bool:

@@ -10,7 +10,7 @@ from ibook.errors import ConfigurationError
 from infra.local import processes
 from infra.local.processes import Child
 
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 OLDEST = 7
 
 

@@ -190,7 +190,7 @@ def test_a_browser_shows_the_page_and_draws_its_charts(served: str, tmp_path: Pa
     picture = tmp_path / "page.png"
     shown = subprocess.run(
         [*chromium, "--dump-dom", f"--screenshot={picture}", f"{served}/prices/gala"],
-        capture_output=True, text=True, timeout=120, check=True,
+        capture_output=True, text=True, timeout=300, check=True,
     )  # fmt: skip
     assert "<h1>Gala</h1>" in shown.stdout
     assert len(re.findall(r"<polyline class=\"line\" points=\"[\d., -]+\">", shown.stdout)) == 1

@@ -36,6 +36,7 @@ from tests.traffic import purchase
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SETTINGS = Settings(partitions=1, score_longest_seconds=60.0)
+PATIENT = SETTINGS.model_copy(update={"feature_read_seconds": 120.0})
 PATH = "/v1/fraud/scores"
 MODEL = Loaded(TRAINED.model, released(TRAINED))
 
@@ -246,14 +247,14 @@ def test_a_store_that_is_away_means_rules_without_features_and_says_so() -> None
 
 def test_a_store_that_does_not_answer_in_time_is_not_waited_for() -> None:
     store, go_on = Store(), threading.Event()
-    store.before_read = lambda: go_on.wait(20)
-    with running(store, settings=Settings(partitions=1, feature_read_seconds=10.0)) as api:
+    store.before_read = lambda: go_on.wait(120)
+    with running(store, settings=PATIENT) as api:
         try:
             [row] = api.scores([purchase("t", now=NOW)], deadline_ms=2000)
             assert (row["posture"], go_on.is_set()) == ("no_features", False)
         finally:
             go_on.set()
-        [row] = api.scores([purchase("t", now=NOW)], deadline_ms=20_000)
+        [row] = api.scores([purchase("t", now=NOW)], deadline_ms=60_000)
         assert row["posture"] == "normal"
 
 
@@ -262,19 +263,26 @@ def test_what_is_not_scored_by_the_deadline_says_so_and_what_is_keeps_its_verdic
 ) -> None:
     from serving import score_chunk, score_desk
 
-    calls, go_on, decide = count(1), threading.Event(), score_chunk.decide
+    decide, many = score_chunk.decide, [purchase(f"t{i}", now=at(i / 1000), key=str(i)) for i in range(500)]
 
-    def stalls_at_the_second(*arguments: Any) -> Any:
-        if next(calls) == 2:
-            go_on.wait(20)
-        return decide(*arguments)
+    def scored(deadline_ms: int) -> list[dict[str, Any]]:
+        calls, go_on = count(1), threading.Event()
 
-    monkeypatch.setattr(score_desk, "decide", stalls_at_the_second)
-    many = [purchase(f"t{i}", now=at(i / 1000), key=str(i)) for i in range(500)]
-    try:
-        rows = api.scores(many, deadline_ms=1500)
-    finally:
-        go_on.set()
+        def stalls_at_the_second(*arguments: Any) -> Any:
+            if next(calls) == 2:
+                go_on.wait(120)
+            return decide(*arguments)
+
+        monkeypatch.setattr(score_desk, "decide", stalls_at_the_second)
+        try:
+            return api.scores(many, deadline_ms=deadline_ms)
+        finally:
+            go_on.set()
+
+    for deadline_ms in (1500, 6_000, 24_000):  # a busy machine may not come to the first rows in time, and tries again
+        rows = scored(deadline_ms)
+        if "posture" in rows[0]:
+            break
     assert [row.get("error", {}).get("reason", row.get("posture")) for row in rows] == (
         ["normal"] * CHUNK_ROWS + ["deadline"] * (500 - CHUNK_ROWS)
     )
@@ -296,8 +304,8 @@ def test_no_heartbeat_an_old_one_and_no_model_have_their_postures() -> None:
 
 def test_requests_that_wait_are_read_together() -> None:
     store, gate = Store(), threading.Event()
-    store.before_read = lambda: gate.wait(20)
-    with running(store, settings=Settings(partitions=1, feature_read_seconds=20.0)) as api:
+    store.before_read = lambda: gate.wait(120)
+    with running(store, settings=PATIENT) as api:
         found: list[Any] = []
         threads = [
             threading.Thread(target=lambda i=i: found.extend(api.scores([purchase(f"t{i}", now=NOW)])))
@@ -315,16 +323,19 @@ def test_requests_that_wait_are_read_together() -> None:
     assert {row["transaction_id"] for row in found} == {f"t{i}" for i in range(9)}
 
 
-def test_who_comes_when_too_much_waits_is_told_to_come_back() -> None:
+def test_who_comes_when_too_much_waits_is_told_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    from serving import score_desk
+
     store, gate = Store(), threading.Event()
-    store.before_read = lambda: gate.wait(20)
-    with running(store, settings=Settings(partitions=1, feature_read_seconds=20.0)) as api:
+    store.before_read = lambda: gate.wait(120)
+    with running(store, settings=PATIENT) as api:
         many = [purchase(f"t{i}", now=NOW) for i in range(500)]
-        threads = [threading.Thread(target=api.post, args=(many,), kwargs={"deadline_ms": 4000}) for _ in range(8)]
+        threads = [threading.Thread(target=api.post, args=(many,), kwargs={"deadline_ms": 60_000}) for _ in range(8)]
         for thread in threads:
             thread.start()
-        _until(lambda: sum(each.left for each in api.desk._waiting) > 3_500)
+        _until(lambda: sum(each.left for each in tuple(api.desk._waiting)) > 3_500)
         answer = api.post(many)
+        monkeypatch.setattr(score_desk, "decide", lambda *_: 1 / 0)  # nobody wants to know the rest
         gate.set()
         for thread in threads:
             thread.join()
@@ -332,7 +343,7 @@ def test_who_comes_when_too_much_waits_is_told_to_come_back() -> None:
 
 
 def _until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.005)

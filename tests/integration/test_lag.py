@@ -20,7 +20,7 @@ def commit(settings: Settings, partition: int, offset: int) -> None:
 
 
 def test_a_group_has_read_until_its_first_unread_message_came(platform_settings: Settings) -> None:
-    now = datetime.now(UTC) + timedelta(minutes=1)
+    now = datetime.now(UTC) + timedelta(hours=1)
     assert read_until(platform_settings, GROUP, QUOTE_JOURNAL, now) == now, "nothing is there to be read"
     for value in (b"first", b"second"):
         publish(producer(platform_settings), [Outgoing(topic=QUOTE_JOURNAL.name, value=value, key=b"k", partition=1)])

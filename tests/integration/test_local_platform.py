@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import psutil
@@ -75,6 +76,17 @@ def test_parts_listen_on_this_machine_only(parts: Parts) -> None:
         if connection.status == psutil.CONN_LISTEN
     }
     assert addresses == {"127.0.0.1"}
+
+
+def test_a_port_that_another_process_was_given_is_given_to_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = "from infra.local.processes import free_port; print(free_port(), flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        given = int(other.stdout.readline())
+        drawn = count(given)
+        monkeypatch.setattr("infra.local.processes.secrets.randbelow", lambda _: next(drawn) - processes._PORTS.start)
+        assert processes.free_port() > given
+        other.communicate(b"\n")
 
 
 def test_a_port_in_use_is_one_sentence(tmp_path: Path, taken_port: int) -> None:
@@ -176,6 +188,7 @@ def test_an_engine_that_answers_its_ping_is_found(tmp_path: Path, monkeypatch: p
     from threading import Thread
 
     monkeypatch.setattr(containers, "_INSIDE_CONTAINER", tmp_path / "no")
+    monkeypatch.setattr(containers, "_PING_SECONDS", 60.0)
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/engine.sock")
     assert not containers.docker_answers()
     with socket.socket(socket.AF_UNIX) as engine:

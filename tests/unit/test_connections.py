@@ -45,7 +45,7 @@ async def _errors_while_it_breaks() -> list[type[Exception]]:
 
 def _run(work: Callable[[], Awaitable[list[type[Exception]]]]) -> list[type[Exception]]:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(asyncio.wait_for(work(), 20))
+        return runner.run(asyncio.wait_for(work(), 120))
 
 
 def test_a_write_to_a_connection_that_breaks_is_the_error_that_aiokafka_handles(

@@ -53,14 +53,15 @@ class SilentStore(Store):
 
     def __init__(self) -> None:
         super().__init__(encode_heartbeat(BEAT))
-        self.answers = threading.Event()
+        self.begun, self.answers = threading.Event(), threading.Event()
         self.asked = 0
 
     def read(
         self, keys: Mapping[EntityName, Sequence[str]], n_partitions: int
     ) -> tuple[dict[EntityName, list[bytes | None]], list[bytes | None]]:
         self.asked += 1
-        self.answers.wait(20)
+        self.begun.set()
+        self.answers.wait(120)
         return super().read(keys, n_partitions)
 
 
@@ -71,6 +72,7 @@ async def test_a_silent_store_holds_one_batch_for_the_bound_and_the_next_ones_no
         with pytest.raises(FeatureUnavailable):
             await reading.read(KEYS)
         clock.advance(timedelta(seconds=2 * PAUSE_SECONDS))
+    assert await asyncio.to_thread(store.begun.wait, 60)
     assert store.asked == 1, "while a read hangs none is begun"
     store.answers.set()
 
@@ -84,6 +86,7 @@ async def test_a_store_that_answers_again_is_read_again_by_itself() -> None:
     with pytest.raises(FeatureUnavailable, match="left alone"):
         await reading.read(KEYS)
     assert reading._pending is not None
-    await asyncio.wait([reading._pending], timeout=20)
+    await asyncio.wait([reading._pending], timeout=60)
     clock.advance(timedelta(seconds=2 * PAUSE_SECONDS))
+    reading._bound_seconds = 60.0
     assert (await reading.read(KEYS)).heartbeats == [BEAT]

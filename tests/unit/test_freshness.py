@@ -2,16 +2,19 @@
 
 import time
 from collections.abc import Sequence
-from itertools import count
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
 from ibook.clock import to_us
 from ibook.edges import freshness
-from ibook.edges.freshness import FreshnessProbe
+from ibook.edges.freshness import Followed, FreshnessProbe
 from ibook.settings import Settings
 from tests.traffic import purchase
 from tests.workers import wait_until
+
+START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 class Store:
@@ -26,41 +29,58 @@ class Store:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(freshness, "PER_SECOND", 100.0)
+    monkeypatch.setattr(freshness, "PER_SECOND", 64.0)
 
 
-def buy(probe: FreshnessProbe, seconds: float, numbers: "count[int]") -> None:
-    """500 purchases a second."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        probe.watch(purchase(f"p-{next(numbers)}", key=str(next(numbers))))
-        time.sleep(0.002)
+class Watching:
+    """A probe whose time passes when told to, in 512ths of a second."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, store: Store) -> None:
+        self.store, self.time, self.followed = store, 0, list[Followed]()
+        monkeypatch.setattr(freshness, "SystemClock", lambda: SimpleNamespace(now=self.now))
+        monkeypatch.setattr(freshness, "time", SimpleNamespace(monotonic=lambda: self.time / 512))
+        self.probe = FreshnessProbe(Settings())
+
+    def now(self) -> datetime:
+        return START + timedelta(seconds=self.time / 512)
+
+    def buy(self, count: int) -> None:
+        """512 purchases a second; the probe takes every eighth as a sample, and looks as often."""
+        for number in range(count):
+            self.probe.watch(purchase(f"p-{number}", now=self.now()))
+            if number % 8 == 0:
+                self.followed += self.probe._taken(wait=False)
+                self.followed = self.probe._look(self.store.latest, self.followed)
+            self.time += 1
 
 
-def test_a_stall_is_sampled_as_often_as_the_good_times_around_it(quick: None) -> None:
-    store, numbers = Store(), count()
-    probe = FreshnessProbe(Settings(), store.latest)
-    probe.start()
-    buy(probe, 0.5, numbers)
+def buy(probe: FreshnessProbe, count: int) -> None:
+    """Purchases, each long enough after the one before to be a sample."""
+    for number in range(count):
+        probe.watch(purchase(f"p-{number}", key=str(number)))
+        time.sleep(0.02)
+
+
+def test_a_stall_is_sampled_as_often_as_the_good_times_around_it(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    watching = Watching(monkeypatch, store := Store())
+    watching.buy(256)
     store.stalled = True
-    buy(probe, 0.5, numbers)
+    watching.buy(256)
     store.stalled = False
-    buy(probe, 0.1, numbers)
-    wait_until(lambda: len(probe.seconds()) > 80, 5, "the samples")
-    probe.stop()
-    slow = [seconds for seconds in probe.seconds() if seconds > 0.1]
-    assert len(slow) > 0.25 * len(probe.seconds()), "of 1.1 s, 0.4 s were purchases that waited longer than 0.1 s"
-    assert max(slow) > 0.4
+    watching.buy(64)
+    found = watching.probe.seconds()
+    assert len(found) == (256 + 256 + 64) / 8
+    assert sum(seconds > 0.1 for seconds in found) == 26, "of the stall's 0.5 s all but the last 0.1 s"
+    assert max(found) == 0.5
 
 
-def test_samples_are_bounded_per_second(quick: None) -> None:
-    store = Store()
-    probe = FreshnessProbe(Settings(), store.latest)
-    probe.start()
-    buy(probe, 0.5, count())
-    time.sleep(0.1)
-    probe.stop()
-    assert 10 < len(probe.seconds()) <= 51
+def test_samples_are_bounded_per_second_and_not_made_up_for(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    watching = Watching(monkeypatch, Store())
+    watching.buy(256)
+    assert len(watching.probe.seconds()) == 32
+    watching.time += 10 * 512
+    watching.buy(256)
+    assert len(watching.probe.seconds()) == 65, "those of half a second and one, none of the ten before"
 
 
 def test_what_never_shows_is_counted_and_in_no_percentile(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,8 +89,8 @@ def test_what_never_shows_is_counted_and_in_no_percentile(quick: None, monkeypat
     store.stalled = True
     probe = FreshnessProbe(Settings(), store.latest)
     probe.start()
-    buy(probe, 0.1, count())
-    wait_until(lambda: probe.never_seen > 3, 5, "the probe to give up")
+    buy(probe, 5)
+    wait_until(lambda: probe.never_seen == 5, 5, "the probe to give up")
     probe.stop()
     assert probe.seconds() == []
 

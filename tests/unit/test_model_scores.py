@@ -41,7 +41,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, object]]:
         if isinstance(what, Exception):
             raise what
         if isinstance(what, threading.Event):
-            what.wait(20)
+            what.wait(120)
         return what if isinstance(what, np.ndarray) else score(self, matrix)
 
     monkeypatch.setattr(FraudModel, "score", scored)
@@ -67,7 +67,8 @@ def following(request: pytest.FixtureRequest, champion: Champion) -> Callable[..
 def scorer(champion: Champion, releases: Sequence[ModelReleases], **settings: float) -> ModelScorer:
     for release in releases:
         champion.apply([release])
-    return ModelScorer(champion, Settings(**{"guard_purchases": 640, "guard_min_purchases": 64, **settings}))  # type: ignore[arg-type]
+    usual = {"guard_purchases": 640, "guard_min_purchases": 64, "beside_seconds": 60.0}
+    return ModelScorer(champion, Settings(**{**usual, **settings}))  # type: ignore[arg-type]
 
 
 def few_approved(scores: NDArray[np.float64]) -> int:
@@ -109,7 +110,7 @@ def test_a_canary_that_fails_leaves_its_cards_to_the_champion(
 
 
 def test_a_slow_challenger_is_not_waited_for_and_then_left_alone(champion: Champion, broken: dict[str, object]) -> None:
-    scoring = scorer(champion, [released(TRAINED), beside(OTHER, share=1.0)])
+    scoring = scorer(champion, [released(TRAINED), beside(OTHER, share=1.0)], beside_seconds=0.05)
     broken[OTHER.model.version] = threading.Event()
     late, left_alone = scoring.score(ROWS, CARDS), scoring.score(ROWS, CARDS)
     assert late.challenger.failed
@@ -230,16 +231,16 @@ def test_a_release_that_asked_for_no_guard_is_left_alone(champion: Champion, bro
 def test_work_aside_is_begun_again_once_the_late_one_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ibook.edges.aside.PAUSE_SECONDS", 0.0)
     go_on, aside = threading.Event(), Aside[bool]("test", 0.01)
-    begun = aside.begin(lambda: go_on.wait(20))
+    begun = aside.begin(lambda: go_on.wait(120))
     assert begun is not None
     with pytest.raises(TimeoutError):
         aside.result(begun)
     assert aside.begin(lambda: True) is None
     go_on.set()
-    assert begun.result(20)
+    assert begun.result(120)
     again = aside.begin(lambda: True)
     assert again is not None
-    assert again.result(20)
+    assert again.result(120)
 
 
 def test_a_guard_that_fails_keeps_nobody_from_an_answer(champion: Champion) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ibook.settings import Settings
+from simulator import quotes
 from simulator.catalogue import Ticket
 from simulator.engine import Timer
 from simulator.quotes import HttpPrices
@@ -60,6 +61,12 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine's server is not away."""
+    monkeypatch.setattr(quotes, "TIMEOUT_SECONDS", 60.0)
+
+
 @pytest.fixture
 def server() -> Iterator[Server]:
     with Server() as running:
@@ -81,7 +88,7 @@ class Asking:
         for number in range(times):
             self.prices.ask(EVENT, TICKET, "ann", f"key-{number}", self.offers.append)
         while len(self.offers) < times:
-            self.inbox.get(timeout=10)()
+            self.inbox.get(timeout=120)()
         return self.offers[-1]
 
 
