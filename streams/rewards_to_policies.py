@@ -120,7 +120,7 @@ class Learner:
         """A new policy for each event of ours whose rewards or listing changed, or whose policy is getting old."""
         if not self._snapshots.loaded:
             return
-        for listing in list(self._snapshots.listings.values()):
+        for listing in self._on_sale_first():
             partition = partition_of(listing.event_id, self._partitions)
             if self._is_due(partition, listing):
                 await self._until_there_is_time()
@@ -129,6 +129,11 @@ class Learner:
                         await self._publish_policy(partition, listing)
         async with self._lock:
             await self._lessons.publish(self._held & self._complete(), self._clock.now())
+
+    def _on_sale_first(self) -> list[EventListed]:
+        """After a start all are due: years of events that are over must keep nobody waiting for a price."""
+        now = self._clock.now()
+        return sorted(self._snapshots.listings.values(), key=lambda listing: listing.starts_at <= now)
 
     def _complete(self) -> set[int]:
         """Partitions whose events were all decided since they are held here."""
@@ -164,21 +169,24 @@ class Learner:
             log.exception("no price can be decided", event_id=listing.event_id)
             metrics.POLICIES_FAILED.inc()
             return
-        policy = replace(decided.policy, learned=sorted(sums.seen.items()))
         self._lessons.note(partition, listing, decided.curves, now)
+        if listing.starts_at <= now:
+            return  # it is priced no more, and was looked at for what it teaches
+        policy = replace(decided.policy, learned=sorted(sums.seen.items()))
         await publish(self._app, PRICE_POLICIES.name, partition, [Record(policy.event_id.encode(), encode(policy))])
         self._snapshots.take_policy(policy)
         metrics.POLICIES.inc()
 
     def _decide(self, partition: int, listing: EventListed, sums: EventSums, now: datetime) -> Decision:
-        shop = self._snapshots
+        """As of now; of an event that is over as of its begin, or what it teaches would fade until nothing is left."""
+        shop, as_of = self._snapshots, min(now, listing.starts_at)
         market = market_of(
             listing, sums, seats_left=shop.seats_left(listing.event_id), rivals=shop.rivals(listing.event_id),
-            prior=self._lessons.prior(partition, listing), now=now, rules=self._rules,
+            prior=self._lessons.prior(partition, listing), now=as_of, rules=self._rules,
         )  # fmt: skip
         last = shop.policies.get(listing.event_id)
         rewards = known(sums, now, self._rules)
-        return next_decision(listing, rewards, last, now=now, rules=self._rules, market=market)
+        return next_decision(listing, rewards, last, now=as_of, rules=self._rules, market=market)
 
 
 def _sort(events: Sequence[Event]) -> tuple[list[tuple[int, PriceReward]], list[tuple[Event, InvalidMessage]]]:

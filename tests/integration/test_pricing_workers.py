@@ -347,7 +347,16 @@ def test_an_event_for_which_no_price_can_be_decided_keeps_no_other_waiting(prici
         return any("no price can be decided" in line for line in workers.running[POLICIES].lines())
 
     until(is_refused, "word of the event without prices", workers)
-    publish(shop.producer, [Outgoing(topic=EVENT_LISTINGS.name, key=b"later", value=encode(later))])
-    until(lambda: any(record.key == b"later" for record in policies.read()), "policy of a later event", workers)
+    over = replace(listing("over"), promoter_id="over", starts_at=now)
+    for event in (over, later):
+        publish(shop.producer, [Outgoing(topic=EVENT_LISTINGS.name, key=event.event_id.encode(), value=encode(event))])
+    priced: set[bytes | None] = set()
+
+    def later_has_prices() -> bool:
+        priced.update(record.key for record in policies.read())
+        return b"later" in priced
+
+    until(later_has_prices, "policy of a later event", workers)
     assert workers.running[POLICIES].alive
+    assert b"over" not in priced, "it is priced no more"
     policies.close()
