@@ -1,20 +1,18 @@
-"""What the price API knows and decides, in memory: the slot's price of a ticket type, for lists and as a quote."""
+"""What the price API answers, from memory: the slot's prices of an event for lists, and a price as a signed quote."""
 
-import dataclasses
 import secrets
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, get_args
+from typing import get_args
 
 from fastapi import HTTPException
 
-from ibook import experiments, metrics, pricing
+from ibook import metrics, pricing
 from ibook.clock import Clock
 from ibook.edges.price_snapshots import Snapshots
-from ibook.messages import EventListed, PricePolicy, QuoteIssued, TicketType
-from ibook.price_controls import control_in_force, frozen_price, in_effect, oldest_in_force, price_by_rule, too_old
+from ibook.messages import EventListed, QuoteIssued, TicketType
+from ibook.price_controls import control_in_force
 from ibook.pricing import PriceChoice, PricingRules, Source
 from ibook.quotes import ACCOUNT, Quote, QuoteKeys, quote_keys, tag
 from ibook.settings import Settings
@@ -22,9 +20,7 @@ from serving.answers import quote_response, ticket_price
 from serving.journal import Journal
 from serving.remembered import Remembered
 from serving.schemas import EventPrices, QuoteRequest
-
-Basis = tuple[object, ...]
-"""All that a price depends on."""
+from serving.slot_prices import Basis, SlotPrices, forget_what_is_over, is_over
 
 
 @dataclass
@@ -37,24 +33,19 @@ class PriceDesk:
     clock: Clock
     rules: PricingRules = field(init=False)
     keys: QuoteKeys = field(init=False)
+    slot_prices: SlotPrices = field(init=False)
     remembered: Remembered = field(default_factory=Remembered)
-    _by_rule: dict[tuple[str, str], tuple[Basis, PriceChoice]] = field(default_factory=dict)
-    """Event and ticket type -> the last slot that was priced by rule, what held in it, and its price."""
-    _chosen: dict[tuple[str, str], tuple[Basis, PriceChoice]] = field(default_factory=dict)
-    """Event and ticket type -> what its last price was chosen from, and that price: most requests ask for it again."""
     _lists: dict[tuple[str, str | None], tuple[Basis, bytes]] = field(default_factory=dict)
     """Event, and ticket type if one was asked for -> what the last answer was made from, and the answer."""
     _offers: dict[tuple[str, str], tuple[Basis, bytes]] = field(default_factory=dict)
     """Event and ticket type -> what the last quote was made from, and what all such quotes have in common."""
     _tidied: int = 0
     """The slot at whose begin what is no longer on sale was forgotten."""
-    _steady: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self.rules = PricingRules.of(self.settings)
         self.keys = quote_keys(self.settings)
-        self._secret = self.settings.quote_secret.get_secret_value().encode()
-        self._shares = experiments.shares_of(self.settings)
+        self.slot_prices = SlotPrices(self.settings, self.snapshots, self.clock)
         self._counted = {source: metrics.QUOTES.labels(source) for source in get_args(Source)}
 
     def prices(self, event_id: str, ticket_type: str | None) -> bytes:
@@ -63,7 +54,7 @@ class PriceDesk:
         slot = self._slot(now)
         control = control_in_force(known.controls, event_id, now)
         listing = known.listings.get(event_id)
-        basis = (slot, listing, _is_over(listing, now), control, known.policies.get(event_id), known.experiment)
+        basis = (slot, listing, is_over(listing, now), control, known.policies.get(event_id), known.experiment)
         made_from, answer = self._lists.get((event_id, ticket_type), (None, b""))
         if made_from != basis:
             answer = self._prices(event_id, ticket_type, slot, now).model_dump_json().encode()
@@ -72,7 +63,7 @@ class PriceDesk:
 
     def _prices(self, event_id: str, ticket_type: str | None, slot: int, now: datetime) -> EventPrices:
         listing, tickets = self._find(event_id, ticket_type, now)
-        choices = [(ticket, self.choose(listing, ticket, slot)) for ticket in tickets]
+        choices = [(ticket, self.slot_prices.choose(listing, ticket, slot)) for ticket in tickets]
         return EventPrices(
             event_id=event_id,
             currency=listing.currency,
@@ -91,7 +82,7 @@ class PriceDesk:
             return given
         slot = self._slot(now)
         listing, [ticket] = self._find(request.event_id, request.ticket_type, now)
-        choice = self.choose(listing, ticket, slot)
+        choice = self.slot_prices.choose(listing, ticket, slot)
         issued = self._issue(request, asked_by, listing, choice, slot, now)
         if not self.journal.record(issued):
             # Nobody will learn from this offer, so it must not be part of the experiment.
@@ -107,26 +98,9 @@ class PriceDesk:
         slot = pricing.slot_of(now, self.rules.slot_seconds)
         if slot != self._tidied:
             self._tidied = slot
-            for prepared in (self._by_rule, self._chosen, self._lists, self._offers):
-                _forget_what_is_over(prepared, self.snapshots, now)
+            self.slot_prices.forget_what_is_over(now)
+            forget_what_is_over((self._lists, self._offers), self.snapshots, now)
         return slot
-
-    def outdated(self) -> int:
-        """Events on sale whose policy is too old to be used."""
-        oldest = oldest_in_force(pricing.slot_of(self.clock.now(), self.rules.slot_seconds), self.rules)
-        known = [self.snapshots.policies.get(event_id) for event_id in self.on_sale()]
-        return sum(policy is not None and policy.occurred_at < oldest for policy in known)
-
-    def on_sale(self) -> list[str]:
-        """The events that have not begun."""
-        now = self.clock.now()
-        return [event_id for event_id, listing in list(self.snapshots.listings.items()) if now < listing.starts_at]
-
-    def ordered(self) -> str:
-        """Whose prices people have frozen or rolled back, in words; empty when nobody's are."""
-        controls, now = self.snapshots.controls, self.clock.now()
-        in_force = [key for key in list(controls) if control_in_force(controls, key, now) is controls.get(key)]
-        return "all events" if "" in in_force else f"{len(in_force)} events" if in_force else ""
 
     def _find(self, event_id: str, ticket_type: str | None, now: datetime) -> tuple[EventListed, Sequence[TicketType]]:
         listing = self.snapshots.listings.get(event_id)
@@ -134,7 +108,7 @@ class PriceDesk:
             raise HTTPException(503, f"Events are not known yet: {self.snapshots.problem}")
         if listing is None:
             raise HTTPException(404, f"Event {event_id!r} is not listed.")
-        if _is_over(listing, now):  # an offer that nobody could use would teach that its price was too high
+        if is_over(listing, now):  # an offer that nobody could use would teach that its price was too high
             raise HTTPException(410, f"Event {event_id!r} has begun: its sale is over.")
         if ticket_type is None:
             return listing, listing.ticket_types
@@ -142,47 +116,6 @@ class PriceDesk:
         if not found:
             raise HTTPException(404, f"Event {event_id!r} has no ticket type {ticket_type!r}.")
         return listing, found[:1]
-
-    def policy(self, event_id: str, slot: int) -> PricePolicy | None:
-        """The policy that decides an event's prices in a slot, learned or gone back to."""
-        known = self.snapshots
-        control = control_in_force(known.controls, event_id, self.clock.now())
-        return in_effect(known.policies.get(event_id), control, slot, self.rules)
-
-    def choose(self, listing: EventListed, ticket: TicketType, slot: int) -> PriceChoice:
-        """The slot's price of a ticket type: by order, by rule, by policy, or the list price. Any thread may call."""
-        known, event_id = self.snapshots, listing.event_id
-        control = control_in_force(known.controls, event_id, self.clock.now())
-        if control is not None and control.frozen:
-            return frozen_price(ticket)
-        learned = known.policies.get(event_id)
-        basis = (slot, listing, ticket, control, learned, known.experiment)
-        chosen_from, choice = self._chosen.get((event_id, ticket.name), (None, None))
-        if choice is None or chosen_from != basis:
-            steady = (slot, _sold_as(listing), ticket, control)
-            choice = self._choose(listing, ticket, slot, in_effect(learned, control, slot, self.rules), steady)
-            if control is not None:  # what was gone back to does not learn: it is not what the experiment compares
-                choice = dataclasses.replace(choice, decided_by="")
-            self._chosen[event_id, ticket.name] = basis, choice
-        return choice
-
-    def _choose(
-        self, listing: EventListed, ticket: TicketType, slot: int, policy: PricePolicy | None, steady: Basis
-    ) -> PriceChoice:
-        event_id = listing.event_id
-        with self._steady:
-            made_from, by_rule = self._by_rule.get((event_id, ticket.name), (None, None))
-            if by_rule is not None and made_from == steady:
-                return by_rule  # seats sell and policies come in the middle of a slot; its price stays
-            if too_old(policy, slot, self.rules):
-                seats_left = self.snapshots.seats_left(event_id)
-                choice = price_by_rule(listing, ticket, seats_left, slot, self.rules)
-                self._by_rule[event_id, ticket.name] = steady, choice
-                return choice
-        trial = experiments.trial_of(self.snapshots.experiment, self._shares, slot, self.rules)
-        return experiments.choose(
-            policy, event_id, ticket, slot=slot, secret=self._secret, rules=self.rules, trial=trial
-        )
 
     def _issue(
         self, request: QuoteRequest, asked_by: str, listing: EventListed, choice: PriceChoice, slot: int, now: datetime
@@ -238,20 +171,3 @@ class PriceDesk:
             common = quote_response(issued, choice).model_dump_json(exclude={"quote_id"}).encode()
             self._offers[offer] = basis, common
         return b'{"quote_id":"%b",%b' % (issued.quote_id.encode(), common[1:])
-
-
-def _sold_as(listing: EventListed) -> Basis:
-    """What the rule's price depends on, beside the ticket type, until somebody changes the listing."""
-    return listing.currency, listing.capacity, listing.on_sale_at, listing.starts_at
-
-
-def _is_over(listing: EventListed | None, now: datetime) -> bool:
-    """Whether the event has begun, or was taken off the list."""
-    return listing is None or now >= listing.starts_at
-
-
-def _forget_what_is_over(prepared: dict[Any, Any], known: Snapshots, now: datetime) -> None:
-    """Of what is kept by event id and something else."""
-    for key in list(prepared):  # a copy: the page's threads add to it
-        if _is_over(known.listings.get(key[0]), now):
-            prepared.pop(key, None)

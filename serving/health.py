@@ -1,13 +1,18 @@
 """Whether the process lives, has started, and is ready; what is worse than usual; and its metrics."""
 
+from datetime import datetime
+
 from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.datastructures import State
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from ibook.price_controls import control_in_force, oldest_in_force
+from ibook.pricing import slot_of
 from serving.access import KeysFile
 from serving.desk import PriceDesk
 from serving.schemas import Health, Readiness
+from serving.slot_prices import is_over
 
 router = APIRouter(tags=["health"])
 
@@ -53,10 +58,13 @@ def _readiness(state: State) -> Readiness:
 
 def _degraded(desk: PriceDesk, scores_problem: str, keys: KeysFile | None) -> list[str]:
     """What is worse than usual, in sentences; empty ones for what is not."""
-    snapshots = desk.snapshots
-    outdated, ordered = desk.outdated(), desk.ordered()
-    on_sale = desk.on_sale()
-    without = sum(event_id not in snapshots.policies for event_id in on_sale)
+    snapshots, now = desk.snapshots, desk.clock.now()
+    ordered = _ordered(desk, now)
+    on_sale = [key for key, listing in list(snapshots.listings.items()) if not is_over(listing, now)]
+    policies = [policy for event_id in on_sale if (policy := snapshots.policies.get(event_id))]
+    without = len(on_sale) - len(policies)
+    oldest = oldest_in_force(slot_of(now, desk.rules.slot_seconds), desk.rules)
+    outdated = sum(policy.occurred_at < oldest for policy in policies)
     return [
         snapshots.problem,
         "No event is listed: there is nothing to price." if snapshots.loaded and not snapshots.listings else "",
@@ -67,3 +75,10 @@ def _degraded(desk: PriceDesk, scores_problem: str, keys: KeysFile | None) -> li
         f"The price policies of {outdated} events are too old: prices by rule." if outdated else "",
         f"Prices of {ordered} are as ordered: `ibook pricing status`." if ordered else "",
     ]
+
+
+def _ordered(desk: PriceDesk, now: datetime) -> str:
+    """Whose prices people have frozen or rolled back, in words; empty when nobody's are."""
+    controls = desk.snapshots.controls
+    in_force = [key for key in list(controls) if control_in_force(controls, key, now) is controls.get(key)]
+    return "all events" if "" in in_force else f"{len(in_force)} events" if in_force else ""

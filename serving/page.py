@@ -182,12 +182,13 @@ def _beliefs(view: View, listing: EventListed, ticket: TicketType) -> str:
 
 def _arms(view: View, event_id: str, ticket_type: str) -> ArmProbabilities | None:
     slot = pricing.slot_of(view.now, view.desk.rules.slot_seconds)
-    arms = pricing.in_force(view.desk.policy(event_id, slot), slot, view.desk.rules)
+    arms = pricing.in_force(view.desk.slot_prices.policy(event_id, slot), slot, view.desk.rules)
     return next((one for one in arms if one.ticket_type == ticket_type), None)
 
 
 def _choice(view: View, listing: EventListed, ticket: TicketType) -> PriceChoice:
-    return view.desk.choose(listing, ticket, pricing.slot_of(view.now, view.desk.rules.slot_seconds))
+    slot = pricing.slot_of(view.now, view.desk.rules.slot_seconds)
+    return view.desk.slot_prices.choose(listing, ticket, slot)
 
 
 def _seats_sentence(view: View, listing: EventListed) -> str:

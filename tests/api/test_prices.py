@@ -240,7 +240,7 @@ def test_what_was_prepared_for_an_event_is_forgotten_when_it_is_over(api: Api, o
         api.snapshots.policies[event_id] = replace(stale, event_id=event_id)
         api.quote(event_id=event_id)
         api.client.get(f"/v1/events/{event_id}/price")
-    prepared = (desk._by_rule, desk._chosen, desk._lists, desk._offers)
+    prepared = (desk.slot_prices._by_rule, desk.slot_prices._chosen, desk._lists, desk._offers)
     assert all({key[0] for key in each} == {"gala", "another"} for each in prepared)
     if over == "begun":
         api.snapshots.listings["gala"] = replace(LISTING, starts_at=NOW)
