@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ibook.edges.price_controls import PriceState
-    from ibook.messages import PriceControlled, PricePolicy
+    from ibook.messages import EventListed, PriceControlled, PricePolicy
+    from ibook.pricing import PricingRules
     from ibook.settings import Settings
 
 app = typer.Typer(
@@ -118,23 +119,30 @@ def _earlier(state: "PriceState", event: str, to: int | None, ago: float | None,
 def _table(state: "PriceState", settings: "Settings") -> "Table":
     from rich.table import Table
 
-    from ibook.price_controls import ALL_EVENTS, control_in_force, too_old
-    from ibook.pricing import PricingRules, slot_of
+    from ibook.pricing import PricingRules
 
     now, rules = datetime.now(UTC), PricingRules.of(settings)
     table = Table("event", "policy", "age", "prices", "by", "why", box=None)
-    everybody = state.known.controls.get(ALL_EVENTS)
-    for event_id in sorted(state.known.listings):
-        policy = state.known.policies.get(event_id)
-        control = control_in_force(state.known.controls, event_id, now)
-        age = f"{(now - policy.occurred_at).total_seconds():.0f} s" if policy else ""
-        stale = too_old(policy, slot_of(now, rules.slot_seconds), rules)
-        follows = _follows(control, stale=stale, learned=policy is not None)
-        if control is not None and control is everybody:
-            follows += " (all events)"
-        by, why = (control.by, control.why) if control else ("", "")
-        table.add_row(event_id, str(policy.version) if policy else "", age, follows, by, why)
+    for _, listing in sorted(state.known.listings.items()):
+        table.add_row(*_row(state, listing, now, rules))
     return table
+
+
+def _row(state: "PriceState", listing: "EventListed", now: datetime, rules: "PricingRules") -> tuple[str, ...]:
+    from ibook.price_controls import ALL_EVENTS, control_in_force, too_old
+    from ibook.pricing import slot_of
+
+    policy = state.known.policies.get(listing.event_id)
+    version, age = (str(policy.version), f"{(now - policy.occurred_at).total_seconds():.0f} s") if policy else ("", "")
+    if listing.starts_at <= now:
+        return listing.event_id, version, age, "nothing: it has begun", "", ""
+    control = control_in_force(state.known.controls, listing.event_id, now)
+    stale = too_old(policy, slot_of(now, rules.slot_seconds), rules)
+    follows = _follows(control, stale=stale, learned=policy is not None)
+    if control is not None and control is state.known.controls.get(ALL_EVENTS):
+        follows += " (all events)"
+    by, why = (control.by, control.why) if control else ("", "")
+    return listing.event_id, version, age, follows, by, why
 
 
 def _follows(control: "PriceControlled | None", *, stale: bool, learned: bool) -> str:

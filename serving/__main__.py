@@ -11,7 +11,7 @@ from ibook.errors import ConfigurationError
 from ibook.settings import Settings, load_settings
 from serving.app import create_app
 from serving.exposure import check_exposure
-from serving.heads import BoundedHeads
+from serving.heads import BoundedHeads, allow_connections
 
 SWITCH_SECONDS = 0.001
 """How long a thread that journals, follows Kafka or scores may keep a request waiting for Python's lock; else 5 ms."""
@@ -49,6 +49,7 @@ def main() -> int:
         print("No IBOOK_API_KEYS_FILE: everybody on this machine may ask for everything.", file=sys.stderr, flush=True)
     config = uvicorn.Config(app, log_level="warning", access_log=False, loop="uvloop",
                             http=BoundedHeads, ws="none", timeout_graceful_shutdown=5)  # fmt: skip
+    allow_connections()
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()  # what is imported stays: the collector need not walk it while requests wait
     server = uvicorn.Server(config)

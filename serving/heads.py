@@ -3,6 +3,7 @@
 uvicorn's fast parser sets no bound to either, and both are read before any key.
 """
 
+import resource
 from asyncio import TimerHandle, Transport
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -67,3 +68,9 @@ class BoundedHeads(HttpToolsProtocol):
         if self._cut_off is not None:
             self._cut_off.cancel()
             self._cut_off = None
+
+
+def allow_connections() -> None:
+    """Let this process have as many connections as the machine allows: the usual 1,024 are taken in no time."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -65,6 +65,7 @@ def _degraded(desk: PriceDesk, scores_problem: str, keys: KeysFile | None) -> li
     without = len(on_sale) - len(policies)
     oldest = oldest_in_force(slot_of(now, desk.rules.slot_seconds), desk.rules)
     outdated = sum(policy.occurred_at < oldest for policy in policies)
+    other_slots = sum(policy.slot_seconds != desk.rules.slot_seconds for policy in policies)
     return [
         snapshots.problem,
         "No event is listed: there is nothing to price." if snapshots.loaded and not snapshots.listings else "",
@@ -73,6 +74,9 @@ def _degraded(desk: PriceDesk, scores_problem: str, keys: KeysFile | None) -> li
         keys.problem if keys else "",
         f"No price policy for {without} of {len(on_sale)} events: list prices." if without else "",
         f"The price policies of {outdated} events are too old: prices by rule." if outdated else "",
+        f"The price policies of {other_slots} events are for slots of another length (IBOOK_SLOT_SECONDS): list prices."
+        if other_slots
+        else "",
         f"Prices of {ordered} are as ordered: `ibook pricing status`." if ordered else "",
     ]
 

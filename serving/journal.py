@@ -83,6 +83,7 @@ class KafkaJournal:
         self._failed: list[int] = []
         self._again_at = 0.0
         self._reachable = True
+        self._misfit = ""
         self._new = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
@@ -122,11 +123,11 @@ class KafkaJournal:
         return len(self._spool)
 
     def problem(self) -> str:
-        """A sentence while Kafka is away, or the disk is full of what it has not taken, or can't be read."""
+        """A sentence while Kafka is away or its topic is not ours, or the disk is full of what it has not taken."""
         if broken := self._spool.broken:
             return f"The quotes on disk can't be read: {broken}."
-        if self._reachable and self.waiting() < self._room:
-            return ""
+        if self._reachable and (self._misfit or self.waiting() < self._room):
+            return self._misfit
         why = "Kafka takes too little" if self._reachable else "Kafka does not answer"
         return f"{why}: {self.waiting()} quotes wait on disk, which has room for {self._room}."
 
@@ -212,8 +213,8 @@ class KafkaJournal:
 
     def _look(self) -> None:
         try:
-            self._producer.list_topics(QUOTE_JOURNAL.name, timeout=1.0)
-            reachable = True
+            topic = self._producer.list_topics(QUOTE_JOURNAL.name, timeout=1.0).topics[QUOTE_JOURNAL.name]
+            reachable, self._misfit = True, misfit(len(topic.partitions), self._partitions)
         except KafkaException:
             reachable = False
         if reachable != self._reachable:
@@ -225,6 +226,18 @@ class KafkaJournal:
             metrics.JOURNAL_DROPPED.inc(dropped)
             log.warning("quotes were not journalled: nobody waits for them any more", count=dropped)
         self._spool.checkpoint()
+
+
+def misfit(found: int, declared: int) -> str:
+    """What is wrong with a journal of so many partitions, in a sentence; empty when nothing is."""
+    if found == 0:
+        return f"The topic {QUOTE_JOURNAL.name} does not exist: run `ibook topics apply`."
+    if found != declared:
+        return (
+            f"{QUOTE_JOURNAL.name} has {found} partitions, and IBOOK_PARTITIONS says {declared}: "
+            "quotes and their sales would not meet."
+        )
+    return ""
 
 
 def _event_of(message: Waiting) -> str:

@@ -50,6 +50,12 @@ class EventListed(Message, frozen=True, kw_only=True, tag="event_listed.v1"):
     starts_at: Time
     currency: Currency
     ticket_types: Annotated[list[TicketType], Meta(min_length=1, max_length=50)]
+    """Each of another name."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError (a decoder's InvalidMessage) when two ticket types have one name: whose price is it?"""
+        if len({ticket.name for ticket in self.ticket_types}) < len(self.ticket_types):
+            raise ValueError("two ticket types of one name")
 
 
 class InventoryChanged(Message, frozen=True, kw_only=True, tag="inventory_changed.v1"):

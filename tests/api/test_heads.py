@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import json
+import resource
 import socket
 import threading
 import time
@@ -16,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from infra.local.processes import free_port
 from serving import heads
-from serving.heads import MAX_HEAD_BYTES, BoundedHeads
+from serving.heads import MAX_HEAD_BYTES, BoundedHeads, allow_connections
 from tests.api.test_prices import Api
 
 
@@ -105,3 +106,13 @@ def test_a_request_that_has_arrived_may_take_longer_to_answer(monkeypatch: pytes
         client.request("GET", "/")
         assert client.getresponse().status == 200
         client.close()
+
+
+def test_as_many_connections_are_allowed_as_the_machine_lets_a_process_have() -> None:
+    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before - 1, most))
+        allow_connections()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (most, most)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))

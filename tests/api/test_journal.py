@@ -10,7 +10,7 @@ from ibook.clock import ManualClock
 from ibook.messages import QuoteIssued
 from ibook.settings import Settings
 from infra.local.processes import free_port, wait_until
-from serving.journal import KafkaJournal
+from serving.journal import KafkaJournal, misfit
 from tests.unit.test_spool import break_under
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -79,3 +79,9 @@ def test_a_file_that_breaks_in_use_refuses_entries_and_the_journal_goes_on_in_a_
     assert journal.record(entry(3))
     assert journal.waiting() == 1
     journal.stop()
+
+
+@pytest.mark.parametrize(("found", "says"), [(0, "ibook topics apply"), (8, "8 partitions"), (4, "")])
+def test_a_journal_whose_partitions_are_not_the_declared_ones_is_said(found: int, says: str) -> None:
+    assert says in misfit(found, 4)
+    assert bool(misfit(found, 4)) == bool(says)

@@ -144,6 +144,15 @@ def test_readiness_says_what_is_frozen_and_what_is_too_old(api: Api) -> None:
     ]
 
 
+def test_a_learner_that_counts_other_slots_is_not_passed_over_in_silence(api: Api) -> None:
+    api.snapshots.policies["gala"] = replace(policy(), slot_seconds=60.0)
+    assert asked(api) == (5000, "list_price")
+    [sentence] = api.client.get("/readyz").json()["degraded"]
+    assert sentence == (
+        "The price policies of 1 events are for slots of another length (IBOOK_SLOT_SECONDS): list prices."
+    )
+
+
 def test_an_event_that_has_begun_makes_nothing_worse_than_usual(api: Api) -> None:
     for event_id, policies in (("played", {"played": stale()}), ("never priced", {})):
         api.snapshots.listings[event_id] = replace(LISTING, event_id=event_id, starts_at=NOW)

@@ -38,7 +38,11 @@ def values(type_: inspect.Type) -> st.SearchStrategy[Any]:
             return st.one_of([values(each) for each in type_.types])
         case inspect.ListType():
             longest = 4 if type_.max_length is None else min(4, type_.max_length)
-            return st.lists(values(type_.item_type), min_size=type_.min_length or 0, max_size=longest)
+            named = isinstance(type_.item_type, inspect.StructType) and type_.item_type.cls is TicketType
+            return st.lists(
+                values(type_.item_type), min_size=type_.min_length or 0, max_size=longest,
+                unique_by=(lambda ticket: ticket.name) if named else None,
+            )  # fmt: skip
         case inspect.TupleType():
             return st.tuples(*(values(each) for each in type_.item_types))
         case inspect.StructType():

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from cli.main import app
@@ -66,6 +67,9 @@ def test_a_freeze_and_its_end_reach_those_who_follow(platform_settings: Settings
     wait_until(lambda: frozen(followed) == ["", "gala"], 30, "the freeze of all events")
     assert "frozen" in ibook(platform_settings, "status")
     assert "calm" in ibook(platform_settings, "status")
+    played = replace(listing("played"), starts_at=datetime.now(UTC))
+    publish(producer(platform_settings), [Outgoing(topic=EVENT_LISTINGS.name, key=b"played", value=encode(played))])
+    assert "nothing: it has begun" in ibook(platform_settings, "status")
     assert ibook(platform_settings, "unfreeze") == "Prices of all events are learned again.\n"
     wait_until(lambda: frozen(followed) == [], 30, "the end of both")
     assert ibook(platform_settings, "unfreeze", "gala") == "Nothing was ordered of gala.\n"

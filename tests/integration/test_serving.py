@@ -23,6 +23,7 @@ from ibook.topics import EVENT_LISTINGS, PRICE_POLICIES, QUOTE_JOURNAL
 from infra.local.kafka import LocalKafka
 from infra.local.processes import Child, free_port, start, wait_until
 from infra.local.state import environment
+from serving.journal import KafkaJournal
 from tests.integration.test_pricing_workers import listing
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -130,6 +131,16 @@ def test_prices_are_given_while_kafka_comes_and_goes(kafka: Broker, api: Api) ->
     found = journalled(api.settings)
     assert set(found.values()) == {partition_of("gala", api.settings.partitions)}
     assert datetime.fromisoformat(api.quote("after")["expires_at"]) > datetime.now(UTC)
+
+
+def test_a_journal_of_other_partitions_than_the_settings_say_makes_the_api_say_so(
+    platform_settings: Settings, tmp_path: Path
+) -> None:
+    settings = platform_settings.model_copy(update={"partitions": 7, "data_dir": tmp_path})
+    journal = KafkaJournal(settings)
+    journal.start()
+    assert wait_until(lambda: "IBOOK_PARTITIONS says 7" in journal.problem(), timeout_seconds=60)
+    journal.stop()
 
 
 def test_quotes_that_wait_for_kafka_survive_a_kill_and_reach_it_once(kafka: Broker, api: Api, tmp_path: Path) -> None:

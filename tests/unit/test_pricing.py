@@ -193,3 +193,12 @@ def test_a_policy_is_decided_again_before_it_is_too_old_and_in_an_opening_each_s
     assert is_due_again(event, NOW - decided_ago, now=NOW, rules=RULES) == due
     begun = replace(event, starts_at=NOW)
     assert not is_due_again(begun, NOW - decided_ago, now=NOW, rules=RULES), "an event that has begun is priced no more"
+
+
+def test_a_listing_of_two_ticket_types_of_one_name_is_refused() -> None:
+    with pytest.raises(ValueError, match="two ticket types of one name"):
+        EventListed(
+            message_id="l", occurred_at=NOW, event_id="e", name="Gala", category="concerts", promoter_id="p", venue="v",
+            capacity=100, on_sale_at=NOW, starts_at=NOW, currency="GBP",
+            ticket_types=[STALLS, replace(STALLS, list_price_minor=4500)],
+        )  # fmt: skip
