@@ -81,7 +81,7 @@ def test_large_bodies_and_many_requests_on_a_connection_are_read(port: int) -> N
 def test_a_connection_whose_request_does_not_arrive_is_cut(
     port: int, begin: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(heads, "ARRIVAL_SECONDS", 0.2)
+    monkeypatch.setattr(heads, "ARRIVAL_SECONDS", 1.0)
     with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
         client.sendall(begin)
         received = b""
@@ -94,10 +94,10 @@ def test_a_connection_whose_request_does_not_arrive_is_cut(
 
 
 def test_a_request_that_has_arrived_may_take_longer_to_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heads, "ARRIVAL_SECONDS", 0.2)
+    monkeypatch.setattr(heads, "ARRIVAL_SECONDS", 1.0)
 
     async def slow(scope: Scope, receive: Receive, send: Send) -> None:
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(1.6)
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body"})
 
