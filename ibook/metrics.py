@@ -90,6 +90,11 @@ QUOTES = Counter("ibook_price_quotes_total", "Quotes issued.", ["source"])
 QUOTE_SECONDS = Histogram("ibook_price_quote_seconds", "One quote request.", buckets=LATENCY_BUCKETS)
 JOURNAL_DROPPED = Counter("ibook_quote_journal_dropped_total", "Journal entries that never reached Kafka.")
 QUOTES_REFUSED = Counter("ibook_price_quotes_refused_total", "Payments at a quote that was not honoured.", ["reason"])
+PRICES_DEGRADED = Gauge(
+    "ibook_price_api_degraded",
+    "1 for what is worse than usual in the price API; `/readyz` says it in words.",
+    ["fault"],
+)
 REWARDS = Counter("ibook_price_rewards_total", "Rewards settled.", ["kind"])
 OFFERS_CAPPED = Counter(
     "ibook_price_offers_capped_total",

@@ -1,5 +1,6 @@
 """What a shop sees when prices are frozen, rolled back, or by rule because nothing learned is fresh."""
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -142,6 +143,20 @@ def test_readiness_says_what_is_frozen_and_what_is_too_old(api: Api) -> None:
     assert api.client.get("/readyz").json()["degraded"] == [
         "The price policies of 1 events are too old: prices by rule."
     ]
+
+
+def test_what_is_worse_than_usual_is_a_figure_for_alerts(api: Api) -> None:
+    def faults() -> set[str]:
+        told = api.client.get("/metrics").text
+        return set(re.findall(r'^ibook_price_api_degraded{fault="(\w+)"} 1.0$', told, re.MULTILINE))
+
+    assert faults() == set()
+    api.snapshots.policies["gala"] = stale()
+    order(api, "", frozen=True)
+    assert faults() == {"old_policy", "ordered"}
+    order(api, "")
+    api.snapshots.policies["gala"] = policy()
+    assert faults() == set(), "and it is taken back"
 
 
 def test_a_learner_that_counts_other_slots_is_not_passed_over_in_silence(api: Api) -> None:
