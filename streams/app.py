@@ -16,7 +16,7 @@ from yarl import URL
 from ibook.errors import ConfigurationError
 from ibook.settings import Settings
 from streams.connections import mend_connections
-from streams.fetching import RELAXED, Patience, patient_transport
+from streams.fetching import RELAXED_SECONDS, patient_transport
 from streams.header_names import read_odd_header_names
 from streams.leaving import Watchdog, leave_when_commits_hang
 
@@ -29,11 +29,11 @@ COMMIT_SESSIONS = 2.0
 """Sessions a commit may take while a broker listens."""
 
 
-def create_app(name: str, settings: Settings, patience: Patience = RELAXED) -> faust.App:
+def create_app(name: str, settings: Settings, pause_seconds: float = RELAXED_SECONDS) -> faust.App:
     """A Faust app for one kind of worker: its group is `name`, its tables lie under the data folder.
 
     Static membership (`worker_name` must be unique among the workers of a kind) lets a restarted worker take its
-    partitions back without waiting for the session to expire.
+    partitions back without waiting for the session to expire. Between two fetches it pauses for `pause_seconds`.
     """
     datadir = settings.data_dir.absolute() / "tables" / f"{name}-{settings.worker_name}"
     datadir.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,7 @@ def create_app(name: str, settings: Settings, patience: Patience = RELAXED) -> f
     )
     mend_connections()
     read_odd_header_names()
-    app.transport = patient_transport(app, brokers, patience)
+    app.transport = patient_transport(app, brokers, pause_seconds)
     keep_no_statistics(app)
     quiesce_after_rebalance(app)
     Watchdog.attach(app, settings.session_timeout_seconds / 2)

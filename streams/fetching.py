@@ -1,45 +1,78 @@
-"""How long a consumer lets the broker gather messages before it is answered, and which messages it is shown.
+"""How often a consumer asks the broker for messages, and which messages it is shown.
 
-aiokafka asks for one byte, so every message of a steady stream is a fetch of its own: a request to the broker, and a
-hop between threads that costs more than reading the message. Faust has no setting for it, nor for the isolation
-level. The classes below only hand three of aiokafka's own options through, and hand messages over at once; where they
-lean on private parts, `tests/integration/test_publish.py` fails when those move.
+aiokafka asks again at once, so every message of a steady stream is a fetch of its own: a request to the broker, and a
+hop between threads that costs more than reading the message. So a consumer pauses between two fetches, and one takes
+what came meanwhile; where nothing comes the broker holds the fetch, which costs next to nothing. Faust has no setting
+for it, nor for the isolation level. What is below hands aiokafka's own options through, lets fetches wait for their
+turn, and hands messages over at once; where it leans on private parts, `tests/integration/test_publish.py` fails when
+those move.
 """
 
-from dataclasses import dataclass
+import asyncio
+import time
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.client import AIOKafkaClient
+from aiokafka.protocol.fetch import FetchRequest
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP, AppT
 from faust.types.transports import TransportT
 from mode.services import WaitResults
 from yarl import URL
 
-
-@dataclass(frozen=True)
-class Patience:
-    """The broker answers with `min_bytes`, or with what there is after `wait_seconds`."""
-
-    min_bytes: int
-    wait_seconds: float
-
-
-RELAXED = Patience(min_bytes=256 << 10, wait_seconds=0.04)
-"""Where tenths of a second count: features, prices."""
-PROMPT = Patience(min_bytes=16 << 10, wait_seconds=0.01)
+RELAXED_SECONDS = 0.04
+"""The pause where tenths of a second count: features, prices."""
+PROMPT_SECONDS = 0.01
 """Where milliseconds count: a verdict waits this long at most, and what waited together is decided together."""
+HELD_SECONDS = 0.25
+"""Longest that the broker holds a fetch while nothing comes.
+
+Not longer: a partition that is resumed meanwhile waits for it, and so does what else is asked on the same connection.
+"""
 
 
-def patient_transport(app: AppT, urls: list[URL], patience: Patience) -> TransportT:
-    """Faust's aiokafka transport, with this patience."""
+class Turns:
+    """When the next fetch is due, per broker: a pause after the last one was answered."""
+
+    def __init__(self, pause_seconds: float) -> None:
+        self._pause = pause_seconds
+        self._answered: dict[int, float] = {}
+
+    def wait_seconds(self, broker: int, now: float) -> float:
+        """How long a fetch from this broker has yet to wait; 0 when it is due. `now` is a monotonic time in seconds."""
+        return max(0.0, self._answered.get(broker, now - self._pause) + self._pause - now)
+
+    def answered(self, broker: int, now: float) -> None:
+        """A fetch has ended, well or not."""
+        self._answered[broker] = now
+
+
+def fetch_in_turn(client: AIOKafkaClient, pause_seconds: float) -> None:
+    """Let the fetches of this client wait for their turn; whatever else it sends goes at once."""
+    turns, send = Turns(pause_seconds), client.send
+
+    async def _send(node_id: int, request: Any, **options: Any) -> Any:
+        if not isinstance(request, FetchRequest):
+            return await send(node_id, request, **options)
+        await asyncio.sleep(turns.wait_seconds(node_id, time.monotonic()))
+        try:
+            return await send(node_id, request, **options)
+        finally:
+            turns.answered(node_id, time.monotonic())
+
+    client.send = _send
+
+
+def patient_transport(app: AppT, urls: list[URL], pause_seconds: float) -> TransportT:
+    """Faust's aiokafka transport, whose consumers pause so long between two fetches."""
 
     class _Thread(AIOKafkaConsumerThread):
         def _create_worker_consumer(self, transport: Transport) -> AIOKafkaConsumer:
             consumer = super()._create_worker_consumer(transport)
             consumer._isolation_level = "read_committed"  # a shop may publish in transactions, and abort them
-            consumer._fetch_min_bytes = patience.min_bytes
-            consumer._fetch_max_wait_ms = int(patience.wait_seconds * 1000)
+            consumer._fetch_max_wait_ms = int(HELD_SECONDS * 1000)
+            fetch_in_turn(consumer._client, pause_seconds)
             return consumer
 
         def verify_event_path(self, now: float, tp: TP) -> None:

@@ -36,7 +36,7 @@ from ibook.verdicts import evidence_of, explored_minor, unreadable_verdict, verd
 from streams.app import Event, Stream, create_app, raw_topic
 from streams.batches import acknowledge, each_batch, is_ours
 from streams.dead_letters import publish_dead_letters
-from streams.fetching import PROMPT
+from streams.fetching import PROMPT_SECONDS
 from streams.holding import Outcome
 from streams.leaving import every, or_leave
 from streams.publish import Record, publish_all
@@ -325,7 +325,7 @@ def _headers(source: tuple[str, int, int], digest: bytes, spent: Spent | None = 
 def create(settings: Settings, clock: Clock | None = None) -> faust.App:
     """The worker's Faust app."""
     clock = clock or SystemClock()
-    app = create_app(NAME, settings, PROMPT)
+    app = create_app(NAME, settings, PROMPT_SECONDS)
     reader = FeatureReader(OnlineStore(settings), settings.partitions, settings.feature_read_seconds, clock)
     policies = PolicyInForce.follow(settings)
     champion = Champion.follow(settings, f"{NAME} {settings.worker_name}", policies.report)

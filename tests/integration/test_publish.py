@@ -1,10 +1,14 @@
 """One batch, one partition, in order, acknowledged: fails when the private parts it leans on move."""
 
+import asyncio
+from typing import Any
+
 import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from ibook.settings import Settings
 from streams.app import create_app
-from streams.fetching import PROMPT, RELAXED, Patience
+from streams.fetching import HELD_SECONDS, fetch_in_turn
 from streams.publish import Record, RecordTooLarge, publish, publish_all
 from streams.state_table import StateTable
 from tests.traffic import read_all
@@ -56,12 +60,33 @@ async def test_table_writes_changelog_and_store_alike(platform_settings: Setting
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("patience", [PROMPT, RELAXED])
-async def test_consumers_let_the_broker_gather_messages(platform_settings: Settings, patience: Patience) -> None:
-    app = create_app("test-fetching", platform_settings, patience)
+async def test_a_consumer_that_finds_nothing_leaves_its_fetch_with_the_broker(platform_settings: Settings) -> None:
+    app = create_app("test-fetching", platform_settings)
     app.finalize()
     thread = app.consumer._new_consumer_thread()  # type: ignore[attr-defined]
     client = thread._create_worker_consumer(app.transport)
-    assert client._fetch_min_bytes == patience.min_bytes
-    assert client._fetch_max_wait_ms == patience.wait_seconds * 1000
+    assert (client._fetch_min_bytes, client._fetch_max_wait_ms) == (1, HELD_SECONDS * 1000)
     await client.stop()
+
+
+async def test_fetches_wait_for_their_turn_and_all_else_goes_at_once(platform_settings: Settings) -> None:
+    client = AIOKafkaConsumer(bootstrap_servers=platform_settings.kafka_bootstrap, auto_offset_reset="earliest")
+    asked: list[str] = []
+    fetched, send = asyncio.Event(), client._client.send
+
+    async def noted(node: int, request: Any, **options: Any) -> Any:
+        asked.append(type(request).__name__)
+        answer = await send(node, request, **options)
+        if asked[-1] == "FetchRequest":
+            fetched.set()
+        return answer
+
+    client._client.send = noted
+    fetch_in_turn(client._client, pause_seconds=3600.0)
+    await client.start()
+    client.assign([TopicPartition(TOPIC, 0)])
+    await asyncio.wait_for(fetched.wait(), 30)
+    await client.end_offsets([TopicPartition(TOPIC, 0)])
+    await client.stop()
+    assert asked.count("FetchRequest") == 1
+    assert "OffsetRequest" in asked[asked.index("FetchRequest") :]

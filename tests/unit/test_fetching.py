@@ -1,4 +1,4 @@
-"""A message is handed to its agent at once, and gives way to a flow that stops only where it has to wait."""
+"""A fetch waits for its turn; a message is handed to its agent at once, unless it has to wait and the flow stops."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,6 +9,7 @@ import pytest
 
 from ibook.settings import Settings
 from streams.app import create_app
+from streams.fetching import Turns
 
 
 class Stage:
@@ -66,3 +67,11 @@ async def test_a_message_gives_way_to_a_flow_that_is_stopped(stage: Stage, full:
     assert not waiting.done()
     stage.consumer.suspend_flow.set()
     assert not await waiting
+
+
+def test_the_next_fetch_of_a_broker_is_due_a_pause_after_the_last_was_answered() -> None:
+    turns = Turns(0.25)
+    assert turns.wait_seconds(1, 100.0) == 0.0
+    turns.answered(1, 100.0)
+    assert [turns.wait_seconds(1, now) for now in (100.0, 100.125, 100.25, 300.0)] == [0.25, 0.125, 0.0, 0.0]
+    assert turns.wait_seconds(2, 100.0) == 0.0
