@@ -1,9 +1,9 @@
 """What prices that learn earn: the same visitors under every policy, over many worlds.
 
 Revenue is what visitors paid, at real scale: an event of 4,000 to 40,000 seats gets some thousand offers over 20 to 120
-days. Demand that stands still is measured at events eight times as large. Intervals are bootstraps over worlds, 95 %.
-Shares are of the gain that an oracle has over list price, who knows each day's demand and everybody who will come, and
-keeps the same floor and cap.
+days. Demand that stands still is measured at events eight times as large, and at smaller and larger ones. Intervals
+are bootstraps over worlds, 95 %. Shares are of the gain that an oracle has over list price, who knows each day's demand
+and everybody who will come, and keeps the same floor and cap.
 """
 
 import sys
@@ -12,12 +12,13 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from bench.pricing_attack import ATTACKS, BOUNDS, SHARES, Attack, moved
-from bench.pricing_crowd import MENU, Crowd, Floats, Scenario, crowds
+from bench.pricing_crowd import MENU, Crowd, Scenario, crowds
+from bench.pricing_estimates import Runs, percent, share_of_gain, uplift
 from bench.pricing_experience import Experiences
 from bench.pricing_play import Played, best_fixed, list_price, oracle, play, play_fixed
 from bench.pricing_sellers import ByRule, Learner, PlainThompson, epsilon_greedy, upper_confidence
@@ -31,7 +32,6 @@ SELLERS: Mapping[str, Callable[[Crowd], Any]] = {
     "epsilon-greedy": lambda crowd: epsilon_greedy(crowd, MULTIPLIERS),
     "UCB": lambda crowd: upper_confidence(crowd, MULTIPLIERS),
 }
-BOOTSTRAPS = 2000
 POINTS = 40
 """Of the regret curve, in equal shares of an event's offers."""
 ATTACKED_SEEDS = 5
@@ -39,31 +39,29 @@ FEW_EVENTS = 2
 """Of each world, where demand is shifted or flat, or sales take another course."""
 LONG_SALE = 8.0
 """Where demand stands still, events are so many times larger: after burn-in the same is asked for again and again."""
-
-Estimate = dict[str, float | None]
-"""`mean`, `low` and `high`; None where there was nothing to be a share of."""
-Runs = dict[str, list[list[Played]]]
-"""Policy -> world -> what each of its events came to."""
+SIZES = (2.0, LONG_SALE, 32.0)
+"""Events where demand stands still are played at each: how much is reached depends on how much is learned from."""
 
 
 def measure(*, seeds: int, n_events: int, first_seed: int = 0, processes: int = 1) -> dict[str, Any]:
     """All figures, ready for JSON; worlds are shared out among so many processes."""
     worlds = range(first_seed, first_seed + seeds)
     with _shared_out(processes) as share_out:
-        default, offers, horizon = _run(share_out, worlds, Play("default", n_events, sellers=tuple(SELLERS)))
-        others, long = dict[Scenario, Runs](), 0.0
+        default, mean = _run(share_out, worlds, Play("default", n_events, sellers=tuple(SELLERS)))
+        others = dict[Scenario, Runs]()
         for name in ("shift", "flat", "even", "fading"):
             others[name] = _run(share_out, worlds, Play(name, min(n_events, FEW_EVENTS)))[0]
-        others["stationary"], long, _ = _run(share_out, worlds, Play("stationary", 1, seats=LONG_SALE))
+        by_size = {size: _run(share_out, worlds, Play("stationary", 1, seats=size)) for size in SIZES}
+        others["stationary"], long = by_size[LONG_SALE]
         attacked = under_attack(share_out, worlds[:ATTACKED_SEEDS])
     return {
-        "worlds": seeds, "first_seed": first_seed, "events": seeds * n_events, "offers_per_event": offers,
-        "days_on_sale": horizon, "offers_per_event_stationary": long,
+        "worlds": seeds, "first_seed": first_seed, "events": seeds * n_events, "offers_per_event": mean.offers,
+        "days_on_sale": mean.days, "offers_per_event_stationary": long.offers,
         "uplift": uplift(default, "ibook"), "share_of_oracle_gain": share_of_gain(default, "ibook"),
         "oracle_uplift": uplift(default, "oracle"), "by_policy": {name: _policy(default, name) for name in default},
         "regret": {name: _regret(default, name) for name in default if name not in ("oracle", "list price")},
         "scenarios": {name: _scenario(runs) for name, runs in others.items()},
-        "under_attack": attacked,
+        "by_traffic": [_after_burn_in(*by_size[size]) for size in SIZES], "under_attack": attacked,
     }  # fmt: skip
 
 
@@ -84,6 +82,14 @@ def _shared_out(processes: int) -> Iterator[ShareOut]:
         yield pool.map
 
 
+class Size(NamedTuple):
+    """Of an event, or of several on average."""
+
+    offers: float
+    offers_per_type: float
+    days: float
+
+
 @dataclass(frozen=True)
 class Play:
     """What is played in each world."""
@@ -93,15 +99,16 @@ class Play:
     sellers: tuple[str, ...] = ()
     seats: float = 1.0
 
-    def __call__(self, seed: int) -> tuple[dict[str, list[Played]], list[tuple[int, float]]]:
-        """Every policy on the same visitors; and of each event the offers, and the days on sale.
+    def __call__(self, seed: int) -> tuple[dict[str, list[Played]], list[Size]]:
+        """Every policy on the same visitors, and the size of each event.
 
         Ours knows nothing when a world's first event opens, and what earlier ones have taught when the others do.
         """
         played: dict[str, list[Played]] = {name: [] for name in (*FIXED, "ibook", *self.sellers)}
         sizes, shop = [], Experiences()
         for crowd in crowds(seed, self.n_events, seats=self.seats, scenario=self.scenario):
-            sizes.append((crowd.n, (crowd.event.starts_us - crowd.event.on_sale_us) / 86_400e6))
+            days = (crowd.event.starts_us - crowd.event.on_sale_us) / 86_400e6
+            sizes.append(Size(crowd.n, crowd.n / len(crowd.listing.ticket_types), days))
             for name, menu in FIXED.items():
                 played[name].append(play_fixed(crowd, menu(crowd)))
             played["ibook"].append(play(crowd, Learner(crowd, shop)))
@@ -110,63 +117,12 @@ class Play:
         return played, sizes
 
 
-def _run(share_out: ShareOut, worlds: Sequence[int], what: Play) -> tuple[Runs, float, float]:
-    """What each policy came to, with the offers and the days on sale of an event on average."""
+def _run(share_out: ShareOut, worlds: Sequence[int], what: Play) -> tuple[Runs, Size]:
+    """What each policy came to, and the size of an event on average."""
     played, sizes = zip(*share_out(what, worlds), strict=True)
     print(f"{what.scenario}: {len(worlds)} worlds are played", file=sys.stderr)
     runs = {name: [world[name] for world in played] for name in played[0]}
-    offers, days = np.array([each for world in sizes for each in world]).mean(axis=0)
-    return runs, float(offers), float(days)
-
-
-# ------------------------------------------------------------------------------------------------------------ estimates
-def uplift(runs: Runs, name: str, *, late: bool = False) -> Estimate:
-    """Revenue over that at list price, less 1."""
-    ours, at_list = (_revenue(runs, each, late=late) for each in (name, "list price"))
-    return interval(lambda drawn: _ratio(ours[drawn].sum() - at_list[drawn].sum(), at_list[drawn].sum()), len(ours))
-
-
-def share_of_gain(runs: Runs, name: str, *, late: bool = False) -> Estimate:
-    """Gain over list price as a share of the oracle's."""
-    ours, at_list, best = (_revenue(runs, each, late=late) for each in (name, "list price", "oracle"))
-    return interval(lambda drawn: _ratio((ours - at_list)[drawn].sum(), (best - at_list)[drawn].sum()), len(ours))
-
-
-def _ratio(part: float, of: float) -> float:
-    """NaN where there is nothing to be a share of."""
-    return float(part / of) if of > 0 else float("nan")
-
-
-def interval(estimate: Callable[[Any], float], n: int) -> Estimate:
-    """An estimate over all worlds and its 95 % bootstrap interval; Efron & Tibshirani (1993), section 13.3."""
-    rng = np.random.default_rng(0)
-    drawn = np.array([estimate(rng.integers(0, n, n)) for _ in range(BOOTSTRAPS)])
-    low, high = np.nanquantile(drawn, (0.025, 0.975)) if np.isfinite(drawn).any() else (float("nan"),) * 2
-    mean = estimate(np.arange(n))
-    return {"mean": _rounded(mean), "low": _rounded(float(low)), "high": _rounded(float(high))}
-
-
-def _rounded(value: float) -> float | None:
-    """None is what JSON has for nothing to be a share of."""
-    return None if np.isnan(value) else round(value, 4)
-
-
-def percent(value: float | None) -> str:
-    """A change in words.
-
-    >>> percent(0.0123), percent(None)
-    ('+1.23 %', '–')
-    """
-    return "–" if value is None else f"{value:+.2%}".replace("%", " %")
-
-
-def _revenue(runs: Runs, name: str, *, late: bool) -> Floats:
-    """Per world. `late` is the second half of the offers of events that do not sell out at list price."""
-    totals = []
-    for events, at_list in zip(runs[name], runs["list price"], strict=True):
-        kept = [one for one, listed in zip(events, at_list, strict=True) if not (late and listed.sold_out)]
-        totals.append(sum(float(one.revenue[len(one.revenue) // 2 if late else 0 :].sum()) for one in kept))
-    return np.array(totals)
+    return runs, Size(*(float(one) for one in np.array([each for world in sizes for each in world]).mean(axis=0)))
 
 
 def _policy(runs: Runs, name: str) -> dict[str, Any]:
@@ -183,6 +139,15 @@ def _scenario(runs: Runs) -> dict[str, Any]:
         "uplift": uplift(runs, "ibook"), "oracle_uplift": uplift(runs, "oracle"),
         "share_of_oracle_gain": share_of_gain(runs, "ibook"), "uplift_late": uplift(runs, "ibook", late=True),
         "share_of_oracle_gain_late": share_of_gain(runs, "ibook", late=True),
+    }  # fmt: skip
+
+
+def _after_burn_in(runs: Runs, size: Size) -> dict[str, Any]:
+    """Of ours, in the second half, where demand stands still."""
+    return {
+        "offers_per_ticket_type": round(size.offers_per_type), "uplift": uplift(runs, "ibook", late=True),
+        "oracle_uplift": uplift(runs, "oracle", late=True),
+        "share_of_oracle_gain": share_of_gain(runs, "ibook", late=True),
     }  # fmt: skip
 
 
@@ -244,6 +209,13 @@ def say(figures: Mapping[str, Any]) -> None:
             f"{percent(found['share_of_oracle_gain']['mean'])} of its gain; "
             f"second half {percent(found['uplift_late']['mean'])}, "
             f"{percent(found['share_of_oracle_gain_late']['mean'])} of the oracle's gain"
+        )
+    for found in figures["by_traffic"]:
+        part = found["share_of_oracle_gain"]
+        typer.echo(
+            f"  stationary, {found['offers_per_ticket_type']} offers a ticket type: second half "
+            f"{percent(found['uplift']['mean'])}, oracle {percent(found['oracle_uplift']['mean'])}, "
+            f"{percent(part['mean'])} ({percent(part['low'])} to {percent(part['high'])}) of its gain"
         )
     for attack, shares in figures["under_attack"].items():
         for share, by in shares.items():

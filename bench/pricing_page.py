@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from bench.pricing import percent
+from bench.pricing_estimates import percent
 
 STYLE = "body{font:16px/1.5 system-ui;margin:2rem auto;max-width:60rem;padding:0 1rem}table{border-collapse:collapse}" \
         "td,th{padding:.2rem .8rem;text-align:right}td:first-child,th:first-child{text-align:left}"  # fmt: skip
@@ -22,6 +22,7 @@ def render(figures: Mapping[str, Any]) -> str:
         f"<h1>Prices that learn</h1><p>{escape(_conditions(figures))}</p>"
         f"<table><tr>{''.join(f'<th>{one}</th>' for one in head)}</tr>{_rows(figures)}</table>"
         f"<div id='gain'></div><div id='regret'></div><h2>Other demand, ours</h2><table>{_scenarios(figures)}</table>"
+        f"<h2>Demand that stands still, second half</h2><table>{_by_traffic(figures)}</table>"
         f"<h2>Under attack: how far the mean price moved, in list prices</h2><table>{_attacks(figures)}</table>"
         f"<script>{get_plotlyjs()}</script><script>const plots={plots};for(const id in plots)"
         "Plotly.newPlot(id,plots[id].data,plots[id].layout,{displayModeBar:false});</script></html>\n"
@@ -58,6 +59,14 @@ def _scenarios(figures: Mapping[str, Any]) -> str:
         _cells(name, _of(one["uplift"]), _of(one["oracle_uplift"]), _of(one["uplift_late"]),
                _of(one["share_of_oracle_gain_late"]))
         for name, one in figures["scenarios"].items()
+    )  # fmt: skip
+
+
+def _by_traffic(figures: Mapping[str, Any]) -> str:
+    return _cells("offers a ticket type", "over list price", "oracle", "of the oracle's gain") + "".join(
+        _cells(str(one["offers_per_ticket_type"]), _of(one["uplift"]), _of(one["oracle_uplift"]),
+               _of(one["share_of_oracle_gain"]))
+        for one in figures["by_traffic"]
     )  # fmt: skip
 
 

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from bench.pricing import interval, measure
+from bench.pricing import SIZES, measure
 from bench.pricing_attack import Attacked
 from bench.pricing_crowd import AT_LIST, SCENARIOS, Crowd, Scenario, crowds
+from bench.pricing_estimates import interval
 from bench.pricing_page import render
 from bench.pricing_play import Offer, best_fixed, list_price, oracle, play, play_fixed
 from bench.pricing_sellers import Learner
@@ -85,6 +86,8 @@ def test_the_figures_have_their_keys_and_the_page_needs_no_network(monkeypatch: 
         figures["by_policy"]
     )
     assert set(figures["under_attack"]) == {"fake quotes", "self-purchases", "refund loops"}
+    assert len(figures["by_traffic"]) == len(SIZES)
+    assert all(one["offers_per_ticket_type"] > 0 for one in figures["by_traffic"])
     page = render(figures | {"conditions": "<b>"})
     assert "&lt;b&gt;" in page
     assert "<script src" not in page and "<link" not in page
