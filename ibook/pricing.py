@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+from msgspec import structs
+
 from ibook.clock import from_us, to_us
 from ibook.ids import frame
 from ibook.messages import ArmProbabilities, EventListed, ExperimentShares, PricePolicy, TicketType
@@ -117,6 +119,16 @@ def in_force(policy: PricePolicy | None, slot: int, rules: PricingRules) -> list
     if slot_start(slot, rules.slot_seconds) - policy.occurred_at > timedelta(seconds=rules.max_age_seconds):
         return []
     return policy.upcoming if slot >= policy.first_slot else policy.current
+
+
+def postponed(policy: PricePolicy, last: PricePolicy | None, slot: int, rules: PricingRules) -> PricePolicy:
+    """The policy as it may be published in a slot: from the next one on, and until then what `last` says.
+
+    Deciding can take longer than was thought; a price must not change in the middle of its slot all the same.
+    """
+    if slot < policy.first_slot:
+        return policy
+    return structs.replace(policy, first_slot=slot + 1, current=in_force(last, slot, rules))
 
 
 def is_due_again(listing: EventListed, decided_at: datetime, *, now: datetime, rules: PricingRules) -> bool:

@@ -24,7 +24,7 @@ from ibook.entities import check_not_future
 from ibook.errors import InvalidMessage
 from ibook.messages import EventListed, PriceReward
 from ibook.partitioning import partition_of
-from ibook.pricing import PricingRules, is_due_again, slot_of, slot_start
+from ibook.pricing import PricingRules, is_due_again, postponed, slot_of, slot_start
 from ibook.pricing_forecast import market_of
 from ibook.rewards import EventSums, fold, known
 from ibook.settings import Settings
@@ -172,7 +172,11 @@ class Learner:
         self._lessons.note(partition, listing, decided.curves, now)
         if listing.starts_at <= now:
             return  # it is priced no more, and was looked at for what it teaches
-        policy = replace(decided.policy, learned=sorted(sums.seen.items()))
+        last, slot = (
+            self._snapshots.policies.get(listing.event_id),
+            slot_of(self._clock.now(), self._rules.slot_seconds),
+        )
+        policy = postponed(replace(decided.policy, learned=sorted(sums.seen.items())), last, slot, self._rules)
         await publish(self._app, PRICE_POLICIES.name, partition, [Record(policy.event_id.encode(), encode(policy))])
         self._snapshots.take_policy(policy)
         metrics.POLICIES.inc()

@@ -1,5 +1,6 @@
 """Slots, the draw, and which price a policy gives."""
 
+import dataclasses
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
@@ -14,6 +15,7 @@ from ibook.pricing import (
     LIST_PRICE_ARM,
     PRIOR_INTERVAL,
     PRIOR_SALE_SHARE,
+    PriceChoice,
     PricingRules,
     arm_prices,
     choose_price,
@@ -21,6 +23,7 @@ from ibook.pricing import (
     in_force,
     is_due_again,
     list_price,
+    postponed,
     slot_draw,
     slot_of,
     slot_start,
@@ -202,3 +205,18 @@ def test_a_listing_of_two_ticket_types_of_one_name_is_refused() -> None:
             capacity=100, on_sale_at=NOW, starts_at=NOW, currency="GBP",
             ticket_types=[STALLS, replace(STALLS, list_price_minor=4500)],
         )  # fmt: skip
+
+
+def test_a_policy_that_comes_too_late_for_its_first_slot_changes_no_price_in_it() -> None:
+    last = policy([], [arms(4000, 5000)], first_slot=SLOT)
+    late = policy(in_force(last, SLOT, RULES), [arms(5000, 6000)], version=8)
+    assert postponed(late, last, SLOT, RULES) is late
+    for now in (SLOT + 1, SLOT + 2):
+        published = postponed(late, last, now, RULES)
+        assert choose(published, now) == replace_version(choose(last, now), 8)
+        assert choose(published, now + 1).price_minor in (5000, 6000)
+    assert postponed(late, None, SLOT + 1, RULES).current == [], "nothing was known: list price until then"
+
+
+def replace_version(choice: PriceChoice, version: int) -> PriceChoice:
+    return dataclasses.replace(choice, policy_version=version)
