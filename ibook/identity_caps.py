@@ -16,8 +16,10 @@ from msgspec import Struct, field
 from ibook.quotes import tag
 from ibook.settings import Settings
 
-Beyond = Literal["offers", "sales", "refunds", "nameless", "sold_out"]
-"""Which cap an offer or a sale was beyond; `sold_out`: there was no seat left to offer."""
+InVain = Literal["sold_out", "not_on_sale"]
+"""Why nobody could take an offer."""
+Beyond = Literal["offers", "sales", "refunds", "nameless"] | InVain
+"""Which cap an offer or a sale was beyond, or why it was made in vain."""
 DAY_US = 86_400_000_000
 
 
@@ -131,9 +133,9 @@ class IdentityCaps:
             tally.refunds += 1
             self._store[key] = tally
 
-    def offer_without_a_seat(self) -> bool:
+    def offer_in_vain(self, why: InVain) -> bool:
         """It does not count: nobody could buy, which would look as if the price were too high."""
-        return self._is_beyond("sold_out")
+        return self._is_beyond(why)
 
     def _named_offer(self, key: str, ticket_type: str, at_us: int) -> bool:
         tally = self._tally(key, at_us)

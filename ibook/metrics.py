@@ -98,7 +98,7 @@ PRICES_DEGRADED = Gauge(
 REWARDS = Counter("ibook_price_rewards_total", "Rewards settled.", ["kind"])
 OFFERS_CAPPED = Counter(
     "ibook_price_offers_capped_total",
-    "Offers and sales that teach nothing: beyond the caps on one identity, or of an event that was sold out.",
+    "Offers and sales that teach nothing: beyond the caps on one identity, or made when nobody could buy.",
     ["cap"],
 )  # fmt: skip
 POLICIES = Counter("ibook_price_policies_total", "Price policies published.")

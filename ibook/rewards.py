@@ -100,8 +100,10 @@ def note(life: QuoteLife | None, entry: QuoteJournal, caps: IdentityCaps) -> tup
 
 
 def _offer_counts(issued: QuoteIssued, caps: IdentityCaps) -> bool:
+    if issued.before_sale:
+        return caps.offer_in_vain("not_on_sale")
     if issued.seats_left == 0:
-        return caps.offer_without_a_seat()
+        return caps.offer_in_vain("sold_out")
     at_us = to_us(issued.occurred_at)
     return caps.offer(issued.event_id, issued.ticket_type, issued.buyer, slot=issued.slot, at_us=at_us)
 

@@ -152,6 +152,7 @@ class PriceDesk:
             total_propensity=choice.total_propensity,
             list_price_minor=next(t.list_price_minor for t in listing.ticket_types if t.name == request.ticket_type),
             seats_left=self.snapshots.seats_left(request.event_id),
+            before_sale=now < listing.on_sale_at,
             buyer="" if request.buyer is None else self.keys.pseudonym(ACCOUNT, request.buyer),
         )
 

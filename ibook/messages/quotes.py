@@ -38,6 +38,8 @@ class QuoteIssued(JournalEntry, frozen=True, kw_only=True, tag="quote_issued.v1"
     """P(price) under experiment and policy together, whichever arm led to it; None: `propensity` is all there is."""
     list_price_minor: Minor | None = None
     seats_left: Seats | None = None
+    before_sale: bool = False
+    """Whether it was made before the event's sale began: nobody could buy, so it teaches nothing."""
     buyer: str = ""
     """Pseudonym of who asked; empty when the shop named nobody."""
 

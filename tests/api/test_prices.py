@@ -365,3 +365,11 @@ def test_metrics_count_quotes(api: Api) -> None:
     text = api.client.get("/metrics").text
     assert 'ibook_price_quotes_total{source="policy"}' in text
     assert "ibook_price_quote_seconds_bucket" in text
+
+
+def test_the_journal_says_of_an_offer_that_its_sale_had_not_begun(api: Api) -> None:
+    api.snapshots.listings["gala"] = replace(LISTING, on_sale_at=NOW + timedelta(seconds=1))
+    api.quote()
+    api.clock.advance(timedelta(seconds=1))
+    api.quote()
+    assert [each.before_sale for each in api.journal.entries] == [True, False]

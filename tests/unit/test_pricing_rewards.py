@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -272,14 +273,17 @@ def test_what_is_older_than_the_horizon_is_left_out() -> None:
     assert folded([reward(0), reward(1, at=START - timedelta(days=11))]).prices == folded([reward(0)]).prices
 
 
-@pytest.mark.parametrize(("seats_left", "counted"), [(0, (0, 0)), (1, (1, 0)), (None, (1, 0))])
+@pytest.mark.parametrize(
+    ("changes", "beyond"),
+    [({"seats_left": 0}, ["sold_out"]), ({"before_sale": True}, ["not_on_sale"]), ({"seats_left": 1}, []), ({}, [])],
+)
 def test_an_offer_that_nobody_could_take_teaches_nothing_and_takes_no_room(
-    seats_left: int | None, counted: tuple[int, int]
+    changes: dict[str, Any], beyond: list[str]
 ) -> None:
     kept: dict[str, Counts] = {}
     caps = IdentityCaps(kept, CapRules(offers=1))
-    life, _ = note(None, replace(ISSUED, seats_left=seats_left, buyer="ann"), caps)
+    life, _ = note(None, replace(ISSUED, buyer="ann", **changes), caps)
     life.lapsed = True
-    assert outcome(life) == counted
-    assert caps.beyond == (["sold_out"] if seats_left == 0 else [])
-    assert bool(kept) == (seats_left != 0)
+    assert outcome(life) == ((0, 0) if beyond else (1, 0))
+    assert caps.beyond == beyond
+    assert bool(kept) == (not beyond)
