@@ -4,8 +4,9 @@ An update carries the facts of its message rather than finished measures: a feat
 that travels today can be computed from yesterday's updates.
 """
 
+import re
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Any, Literal, get_args
 
@@ -150,6 +151,11 @@ def check_not_future(message: m.Message, broker_us: int) -> None:
         raise InvalidMessage("future", f"occurred_at {message.occurred_at.isoformat()} is ahead of the broker's clock")
 
 
+_OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_IPV4 = re.compile(rf"((?:{_OCTET}\.){{3}}){_OCTET}")
+"""What `ip_address` takes for IPv4; it takes twenty times as long."""
+
+
 @lru_cache(maxsize=65_536)
 def subnet_of(ip: str) -> str | None:
     """The network an address is rented out in: /24 for IPv4, /48 for IPv6; None when it is no address.
@@ -157,6 +163,8 @@ def subnet_of(ip: str) -> str | None:
     >>> subnet_of("192.0.2.77"), subnet_of("2001:db8:1:2::3"), subnet_of("proxy-7")
     ('192.0.2.0/24', '2001:db8:1::/48', None)
     """
+    if (usual := _IPV4.fullmatch(ip)) is not None:
+        return usual[1] + "0/24"
     try:
         address = ip_address(ip)
     except ValueError:
@@ -189,10 +197,16 @@ _ID_FIELDS = {
 }  # fmt: skip
 
 
+@cache
+def _id_fields(type_: type[Source]) -> tuple[tuple[str, str], ...]:
+    """Those of `_ID_FIELDS` that messages of a type have."""
+    return tuple((name, field) for name, field in _ID_FIELDS.items() if field in type_.__struct_fields__)
+
+
 def _ids(message: Source) -> dict[str, str]:
     if isinstance(message, PastScore):
         return {"user": message.purchase.user_id} if message.purchase else {}
-    ids = {name: value for name, field in _ID_FIELDS.items() if (value := getattr(message, field, None)) is not None}
+    ids = {name: value for name, field in _id_fields(type(message)) if (value := getattr(message, field)) is not None}
     subnet = subnet_of(ids["ip"]) if "ip" in ids else None
     return ids if subnet is None else {**ids, "subnet": subnet}
 

@@ -22,6 +22,7 @@ from ibook.topics import BY_NAME, ENTITY_UPDATES, FEATURE_SOURCES
 from streams.app import Event, Stream, create_app, is_at_end, raw_topic
 from streams.batches import acknowledge, each_batch
 from streams.dead_letters import publish_dead_letters, unhandled
+from streams.fetching import GATHERING_SECONDS
 from streams.leaving import TICK_SECONDS, every
 from streams.offsets import committed_offsets
 from streams.publish import Record, publish_all
@@ -32,8 +33,8 @@ NAME = "activity-to-entities"
 SOURCES = tuple(topic.name for topic in FEATURE_SOURCES)
 UPDATES_PER_RECORD = 200
 """An update is a few hundred bytes, and with the longest ids we accept some 3 KiB: a record fits a batch."""
-LINGER_SECONDS = 0.05
-"""Freshness is counted in tenths of a second; a batch costs about as much as ten of its messages."""
+LINGER_SECONDS = 0.01
+"""What one fetch brought is a batch: it takes some milliseconds until all of it is handed over."""
 
 
 class Progress:
@@ -146,7 +147,7 @@ async def send_batch(
 def create(settings: Settings, clock: Clock | None = None) -> faust.App:
     """The worker's Faust app."""
     clock = clock or SystemClock()
-    app = create_app(NAME, settings)
+    app = create_app(NAME, settings, GATHERING_SECONDS)
     progress = Progress()
     sending = asyncio.Lock()
     failures = OwnFailures(settings.own_failures, settings.own_failure_share)

@@ -1,7 +1,8 @@
 """Small batches without timers: what has arrived while the last batch was at work, and no waiting for more."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from itertools import islice
 from typing import cast
 
 import faust
@@ -17,23 +18,19 @@ async def batches(stream: Stream, limit: int = 64, linger_seconds: float = 0.0) 
     costs more than a few milliseconds are worth, `linger_seconds` waits after the first event. Events of an earlier
     assignment are left out: Faust delivers them again to whoever holds their partition now.
     """
-    arrived: asyncio.Queue[Event] = asyncio.Queue(maxsize=2 * limit)
-    pump = asyncio.create_task(_pump(stream, arrived))
-    try:
-        while True:
-            first = await _next(arrived, pump)
-            if first is None:
-                return
-            batch = [first]
-            if linger_seconds:
-                await asyncio.sleep(linger_seconds)
-            while len(batch) < limit and not arrived.empty():
-                batch.append(arrived.get_nowait())
-            batch = [event for event in batch if is_ours(event)]
-            if batch:
-                yield batch
-    finally:
-        pump.cancel()
+    async for first in cast(faust.Stream[bytes], stream).noack().events():
+        if linger_seconds:
+            await asyncio.sleep(linger_seconds)
+        batch = [event for event in (first, *islice(_queued(stream), limit - 1)) if is_ours(event)]
+        if batch:
+            yield batch
+
+
+def _queued(stream: Stream) -> Iterator[Event]:
+    """What waits in the stream's own queue: Faust's iterator goes once around the event loop for every event."""
+    queue = cast(faust.Topic, stream.channel).queue
+    while not queue.empty():
+        yield cast(Event, queue.get_nowait())
 
 
 def is_ours(event: Event) -> bool:
@@ -42,24 +39,6 @@ def is_ours(event: Event) -> bool:
     From the moment a rebalance begins until the new assignment is in force nothing is ours.
     """
     return bool(event.app.flow_control.is_active()) and event.message.generation_id == generation(event.app)
-
-
-async def _pump(stream: Stream, arrived: "asyncio.Queue[Event]") -> None:
-    async for event in cast(faust.Stream[bytes], stream).noack().events():
-        await arrived.put(event)
-
-
-async def _next(arrived: "asyncio.Queue[Event]", pump: "asyncio.Task[None]") -> Event | None:
-    """The next event; None when the stream has ended. Raises what the pump raised."""
-    if not arrived.empty():
-        return arrived.get_nowait()
-    getter = asyncio.ensure_future(arrived.get())
-    await asyncio.wait({getter, pump}, return_when=asyncio.FIRST_COMPLETED)
-    if not getter.done():
-        getter.cancel()
-        await pump
-        return None
-    return getter.result()
 
 
 async def each_batch(

@@ -20,9 +20,10 @@ from ibook.settings import Settings
 from ibook.topics import ENTITY_UPDATES
 from streams.app import Event, Stream, assigned_partitions, create_app, raw_topic
 from streams.batches import each_batch, is_ours
+from streams.fetching import GATHERING_SECONDS
 from streams.folding import Folding, StateCache
 from streams.leaving import every
-from streams.push import FLUSH_SECONDS, Pusher
+from streams.push import FLUSH_SECONDS, EntityKey, Pusher, Row
 from streams.realtime_metrics import RealtimeTicker
 from streams.state_table import StateTable
 
@@ -30,8 +31,8 @@ log = structlog.get_logger()
 
 NAME = "entities-to-features"
 TABLE = "states"
-LINGER_SECONDS = 0.06
-"""What folds together shares one changelog batch; the online store is written every 150 ms anyway."""
+LINGER_SECONDS = 0.01
+"""What one fetch brought is folded together and shares one changelog batch: it takes a moment to be handed over."""
 UPDATES_AT_ONCE = 1000
 """The event loop stands still while they are folded, some 0.1 s: heartbeats and the watchdog must not wait longer."""
 
@@ -49,15 +50,11 @@ class Folder:
         self._lock = asyncio.Lock()
 
     async def handle(self, batch: Sequence[Event]) -> None:
-        """Fold a batch partition by partition. The pusher acknowledges it."""
-        by_partition: dict[int, list[Event]] = {}
-        for event in batch:
-            by_partition.setdefault(event.message.partition, []).append(event)
-        for partition, events in by_partition.items():
-            for records in _portions(events):
-                async with self._lock:
-                    await self._fold(partition, records)
-                await self._pusher.room()
+        """Fold a batch. The pusher acknowledges it."""
+        for records in _portions(batch):
+            async with self._lock:
+                await self._fold(records)
+            await self._pusher.room()
 
     async def hand_over(self) -> None:
         """Partitions are about to move: finish the write at hand and touch them no more.
@@ -69,22 +66,28 @@ class Folder:
             self._pusher.forget()
             self._ticker.forget()
 
-    async def _fold(self, partition: int, records: Sequence[Read]) -> None:
-        ours = [(event, record) for event, record in records if is_ours(event)]
-        if not ours:
-            return
+    async def _fold(self, records: Sequence[Read]) -> None:
+        """Fold all partitions, then write them at once: their changelogs share a request to the broker."""
+        ours: dict[int, list[Read]] = {}
+        for event, record in records:
+            if is_ours(event):
+                ours.setdefault(event.message.partition, []).append((event, record))
+        folded = {partition: self._folded(partition, each) for partition, each in ours.items()}
+        await asyncio.gather(*(self._table.write(partition, stored) for partition, (stored, _) in folded.items()))
+        for partition, (_, rows) in folded.items():
+            marks = [mark for _, record in ours[partition] for mark in record.watermarks]
+            self._pusher.add(partition, rows, marks, [event for event, _ in ours[partition]])
+            self._ticker.touched(partition, rows)
+
+    def _folded(self, partition: int, records: Sequence[Read]) -> tuple[dict[bytes, bytes], dict[EntityKey, Row]]:
         folding = Folding(self._cache, lambda key: self._table.get(partition, key))
-        for event, record in ours:
+        for event, record in records:
             folding.fold(event.message.offset, record.updates)
-        stored, rows = folding.encode()
-        await self._table.write(partition, stored)
-        marks = [mark for _, record in ours for mark in record.watermarks]
-        self._pusher.add(partition, rows, marks, [event for event, _ in ours])
-        self._ticker.touched(partition, rows)
+        return folding.encode()
 
 
 def _portions(events: Sequence[Event]) -> Iterator[list[Read]]:
-    """Records in order, so many at once as hold no more than `UPDATES_AT_ONCE` updates."""
+    """Records of all partitions in order, so many at once as hold no more than `UPDATES_AT_ONCE` updates."""
     portion: list[Read] = []
     count = 0
     for event in events:
@@ -110,7 +113,7 @@ def _read(event: Event) -> EntityUpdates:
 def create(settings: Settings, clock: Clock | None = None) -> faust.App:
     """The worker's Faust app."""
     clock = clock or SystemClock()
-    app = create_app(NAME, settings)
+    app = create_app(NAME, settings, GATHERING_SECONDS)
     table = StateTable(app, TABLE, settings.partitions)
     store = OnlineStore(settings)
     pusher = Pusher(store, table, settings.partitions, clock)

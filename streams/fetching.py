@@ -21,8 +21,10 @@ from faust.types.transports import TransportT
 from mode.services import WaitResults
 from yarl import URL
 
+GATHERING_SECONDS = 0.08
+"""The pause of the feature workers: what a fetch brings is a batch, and a batch costs as much as ten messages."""
 RELAXED_SECONDS = 0.04
-"""The pause where tenths of a second count: features, prices."""
+"""The pause where tenths of a second count: prices."""
 PROMPT_SECONDS = 0.01
 """Where milliseconds count: a verdict waits this long at most, and what waited together is decided together."""
 HELD_SECONDS = 0.25

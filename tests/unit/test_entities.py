@@ -1,9 +1,12 @@
 """What a message says of whom."""
 
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address, ip_network
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ibook import messages as m
 from ibook.clock import to_us
@@ -49,6 +52,15 @@ def test_a_past_score_is_of_its_buyer_and_nothing_without_one(score: float | Non
 def test_an_address_belongs_to_the_network_it_is_rented_out_in() -> None:
     assert subnet_of("203.0.113.7") == subnet_of("203.0.113.200") != subnet_of("203.0.114.7")
     assert subnet_of("2001:db8:1:2::3") == subnet_of("2001:db8:1:ffff::1") != subnet_of("2001:db8:2::1")
+
+
+@given(st.from_regex(r"[0-9]{1,3}(\.[0-9]{1,3}){2,4}", fullmatch=True) | st.ip_addresses(v=4).map(str) | st.text())
+def test_the_short_way_to_a_network_agrees_with_the_long_one(ip: str) -> None:
+    try:
+        expected: str | None = str(ip_network(f"{ip_address(ip)}/{24 if ip_address(ip).version == 4 else 48}", False))
+    except ValueError:
+        expected = None
+    assert subnet_of(ip) == expected
 
 
 def test_a_failed_login_is_told_from_a_successful_one() -> None:
