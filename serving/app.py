@@ -2,15 +2,18 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
+from starlette.datastructures import State
 
 from ibook.clock import Clock, SystemClock
 from ibook.edges.price_snapshots import SnapshotReader, Snapshots
 from ibook.settings import Settings
 from serving import health, page, quotes, scores
 from serving.access import Access, KeysFile
+from serving.degradation import Fault, Watch, degraded
 from serving.description import describe
 from serving.desk import PriceDesk
 from serving.docs import add_docs
@@ -53,6 +56,7 @@ def create_app(
             app.state.sales = sales or Sales(settings)
             stack.callback(app.state.sales.stop)
             app.state.scores = await stack.enter_async_context(ScoreParts(settings, clock, score_desk))
+            app.state.watch = Watch(partial(_degraded, app.state))
             yield
 
     app = FastAPI(
@@ -68,6 +72,10 @@ def create_app(
     _protect(app, settings)
     describe(app)
     return app
+
+
+def _degraded(state: State) -> dict[Fault, str]:
+    return degraded(state.desk, state.scores.problem, state.keys)
 
 
 def _protect(app: FastAPI, settings: Settings) -> None:

@@ -1,5 +1,8 @@
 """What is worse than usual in the price API: a word for alerts, and a sentence for people."""
 
+import math
+import time
+from collections.abc import Callable
 from datetime import datetime
 from typing import Literal, get_args
 
@@ -22,6 +25,25 @@ Fault = Literal[
     "ordered",
 ]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
+HOLD_SECONDS = 0.5
+"""So long what was found is good: whoever asks needs no key, and every event is looked at."""
+
+
+class Watch:
+    """Looks when it is asked, though not all the time."""
+
+    def __init__(self, look: Callable[[], dict[Fault, str]], monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._look = look
+        self._monotonic = monotonic
+        self._looked_at = -math.inf
+        self._found: dict[Fault, str] = {}
+
+    def faults(self) -> dict[Fault, str]:
+        """What was worse than usual at most HOLD_SECONDS ago."""
+        now = self._monotonic()
+        if now - self._looked_at >= HOLD_SECONDS:
+            self._looked_at, self._found = now, self._look()
+        return self._found
 
 
 def degraded(desk: PriceDesk, scores_problem: str, keys: KeysFile | None) -> dict[Fault, str]:

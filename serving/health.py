@@ -5,7 +5,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.datastructures import State
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from serving.degradation import Fault, degraded, tell
+from serving.degradation import tell
 from serving.desk import PriceDesk
 from serving.schemas import Health, Readiness
 
@@ -35,7 +35,7 @@ async def startupz(request: Request) -> Response:
 @router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     """For Prometheus."""
-    tell(_degraded(request.app.state))
+    tell(request.app.state.watch.faults())
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -48,9 +48,5 @@ def _readiness(state: State) -> Readiness:
         policies=len(snapshots.policies),
         journal_waiting=desk.journal.waiting(),
         scores=state.scores.state,
-        degraded=list(_degraded(state).values()),
+        degraded=list(state.watch.faults().values()),
     )
-
-
-def _degraded(state: State) -> dict[Fault, str]:
-    return degraded(state.desk, state.scores.problem, state.keys)
