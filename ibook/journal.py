@@ -37,6 +37,7 @@ def entry_of(
             n_tickets=message.n_tickets,
             amount_minor=message.amount_minor,
             payers=_payers(message, keys),
+            currency=message.currency,
         )
     reason = _undone(message)
     if reason is None:

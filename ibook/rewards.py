@@ -31,7 +31,7 @@ MOST_DAYS = 400
 HORIZON_HALF_LIVES = 10
 """Tiles so much older than the newest one are dropped: they would weigh less than a thousandth."""
 
-Refusal = Literal["", "used", "unknown"]
+Refusal = Literal["", "used", "unknown", "other_currency"]
 
 
 class RewardRules(Struct, frozen=True, kw_only=True):
@@ -64,6 +64,8 @@ class QuoteLife(Struct, kw_only=True):
     sale_undone: bool = False
     n_tickets: int = 1
     """Tickets of that sale."""
+    currency: str = ""
+    """Of that sale; empty when its entry does not say."""
     undone: list[str] = field(default_factory=list)
     """Other transactions that were refunded, declined, or refused by our own verdict."""
     lapsed: bool = False
@@ -78,13 +80,19 @@ class QuoteLife(Struct, kw_only=True):
 
 
 def note(life: QuoteLife | None, entry: QuoteJournal, caps: IdentityCaps) -> tuple[QuoteLife, Refusal]:
-    """The life with one more entry in it; a second sale is refused as `used`. Repeats change nothing."""
+    """The life with one more entry in it; repeats change nothing.
+
+    A second sale is refused as `used`, one that was paid in another currency than was quoted as `other_currency`.
+    """
     life = life or QuoteLife(seen_us=to_us(entry.occurred_at))
     match entry:
         case QuoteIssued() if life.issued is None:
             life.issued = entry
             life.capped = life.capped or not _offer_counts(entry, caps)
+        case QuoteSold() if life.issued is not None and entry.currency not in ("", life.issued.currency):
+            return life, "other_currency"
         case QuoteSold() if not life.sold_to:
+            life.currency = entry.currency
             life.sold_to, life.n_tickets, life.payers = entry.transaction_id, entry.n_tickets, entry.payers
             life.sale_undone = entry.transaction_id in life.undone
             life.capped = life.capped or not _sale_counts(life, entry, caps)
@@ -119,11 +127,12 @@ def _involved(life: QuoteLife) -> set[str]:
 
 
 def outcome(life: QuoteLife) -> tuple[int, int]:
-    """Offers and sales that the quote counts for now: (1, 1) sold, (1, 0) lapsed, (0, 0) open, taken back or capped.
+    """Offers and sales that the quote counts for now: (1, 1) sold, (1, 0) lapsed, (0, 0) open, taken back, capped, or
+    paid in another currency than was quoted, which the sale could not know when it was read before its quote.
 
     An attempt that was undone teaches no price, unless another one at the same quote settles.
     """
-    if life.issued is None or life.capped:
+    if life.issued is None or life.capped or life.currency not in ("", life.issued.currency):
         return 0, 0
     if life.sold_to and not life.sale_undone:
         return 1, 1

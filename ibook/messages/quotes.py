@@ -50,6 +50,8 @@ class QuoteSold(JournalEntry, frozen=True, kw_only=True, tag="quote_sold.v1"):
     transaction_id: Id
     n_tickets: Seats
     amount_minor: Minor
+    currency: str = ""
+    """Of what was paid; empty in entries of before it was noted."""
     payers: list[str] = []
     """Pseudonyms of the account, the card and the device that paid."""
 

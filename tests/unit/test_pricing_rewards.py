@@ -287,3 +287,24 @@ def test_an_offer_that_nobody_could_take_teaches_nothing_and_takes_no_room(
     assert outcome(life) == ((0, 0) if beyond else (1, 0))
     assert caps.beyond == beyond
     assert bool(kept) == (not beyond)
+
+
+@pytest.mark.parametrize("sale_first", [False, True])
+def test_a_sale_in_another_currency_than_was_quoted_is_none(sale_first: bool) -> None:
+    foreign = replace(sold(), currency="JPY")
+    entries: list[QuoteIssued | QuoteSold] = [foreign, ISSUED] if sale_first else [ISSUED, foreign]
+    life: QuoteLife | None = None
+    refusals = []
+    for entry in entries:
+        life, refusal = note(life, entry, IdentityCaps({}, RULES.caps))
+        refusals.append(refusal)
+    assert life is not None
+    assert outcome(life) == (0, 0)
+    assert refusals == (["", ""] if sale_first else ["", "other_currency"])
+
+
+@pytest.mark.parametrize("currency", ["", "GBP"])
+def test_a_sale_in_the_quotes_currency_counts_and_one_that_does_not_say_too(currency: str) -> None:
+    life, _ = note(None, ISSUED, IdentityCaps({}, RULES.caps))
+    life, _ = note(life, replace(sold(), currency=currency), IdentityCaps({}, RULES.caps))
+    assert outcome(life) == (1, 1)
