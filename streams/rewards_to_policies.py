@@ -22,7 +22,7 @@ from ibook.edges.experiment_watch import LOOK_SECONDS, ExperimentWatch
 from ibook.edges.price_snapshots import READ_BY_LEARNERS, SnapshotReader, Snapshots
 from ibook.entities import check_not_future
 from ibook.errors import InvalidMessage
-from ibook.messages import EventListed, PriceReward
+from ibook.messages import EventListed, PricePolicy, PriceReward
 from ibook.partitioning import partition_of
 from ibook.pricing import PricingRules, is_due_again, postponed, slot_of, slot_start
 from ibook.pricing_forecast import market_of
@@ -170,13 +170,12 @@ class Learner:
             metrics.POLICIES_FAILED.inc()
             return
         self._lessons.note(partition, listing, decided.curves, now)
-        if listing.starts_at <= now:
-            return  # it is priced no more, and was looked at for what it teaches
-        last, slot = (
-            self._snapshots.policies.get(listing.event_id),
-            slot_of(self._clock.now(), self._rules.slot_seconds),
-        )
-        policy = postponed(replace(decided.policy, learned=sorted(sums.seen.items())), last, slot, self._rules)
+        if now < listing.starts_at:  # else it is priced no more, and was looked at for what it teaches
+            await self._publish(partition, replace(decided.policy, learned=sorted(sums.seen.items())))
+
+    async def _publish(self, partition: int, decided: PricePolicy) -> None:
+        slot = slot_of(self._clock.now(), self._rules.slot_seconds)
+        policy = postponed(decided, self._snapshots.policies.get(decided.event_id), slot, self._rules)
         await publish(self._app, PRICE_POLICIES.name, partition, [Record(policy.event_id.encode(), encode(policy))])
         self._snapshots.take_policy(policy)
         metrics.POLICIES.inc()
