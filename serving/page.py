@@ -22,6 +22,7 @@ from serving.charts import Point, beliefs_chart, prices_chart
 from serving.desk import PriceDesk
 from serving.experiment_view import experiment_view
 from serving.sales import Sales
+from serving.slot_prices import is_over
 
 EVENTS_SHOWN = 200
 HEADERS = {
@@ -114,23 +115,35 @@ def _row(view: View, listing: EventListed) -> dict[str, Any]:
         "name": listing.name,
         "begins": f"{listing.starts_at:%Y-%m-%d %H:%M}",
         "seats": _seats(view, listing),
-        "price": money(_choice(view, listing, first).price_minor, listing.currency),
+        "price": "over" if is_over(listing, view.now) else _price_now(view, listing, first),
         "quotes": sum(slot.quotes for slot in slots),
         "tickets": sum(slot.tickets for slot in slots),
     }
 
 
+def _price_now(view: View, listing: EventListed, ticket: TicketType) -> str:
+    return money(_choice(view, listing, ticket).price_minor, listing.currency)
+
+
 def _about(view: View, listing: EventListed) -> dict[str, Any]:
-    control = control_in_force(view.desk.snapshots.controls, listing.event_id, view.now)
-    by, why = (control.by or "somebody", control.why or "no reason given") if control else ("", "")
     return {
         "name": listing.name,
         "venue": listing.venue,
         "begins": f"{listing.starts_at:%Y-%m-%d %H:%M}",
         "currency": listing.currency,
         "seats_sentence": _seats_sentence(view, listing),
-        "follows": f"Its prices are as {by} ordered: {why}." if control else "",
+        "follows": _follows(view, listing),
     }
+
+
+def _follows(view: View, listing: EventListed) -> str:
+    """What its prices follow when that is not what was learned, in a sentence; else empty."""
+    if is_over(listing, view.now):
+        return "It has begun: its sale is over."
+    control = control_in_force(view.desk.snapshots.controls, listing.event_id, view.now)
+    if control is None:
+        return ""
+    return f"Its prices are as {control.by or 'somebody'} ordered: {control.why or 'no reason given'}."
 
 
 def _ticket(view: View, listing: EventListed, ticket: TicketType) -> dict[str, Any]:

@@ -148,7 +148,11 @@ def test_what_is_on_sale_stands_before_what_has_begun_and_each_nearest_first(api
     for days in (-400, -1, 3, 90):
         event_id, starts_at = f"in-{days}", NOW + timedelta(days=days)
         api.snapshots.listings[event_id] = replace(LISTING, event_id=event_id, starts_at=starts_at)
-    assert re.findall(r'href="/prices/([^"]+)"', page(api, "/prices")) == ["in-3", "gala", "in-90", "in--1", "in--400"]
+    shown = page(api, "/prices")
+    assert re.findall(r'href="/prices/([^"]+)"', shown) == ["in-3", "gala", "in-90", "in--1", "in--400"]
+    assert shown.count('<td class="n">over</td>') == 2
+    assert "its sale is over" in page(api, "/prices/in--1")
+    assert "its sale is over" not in page(api, "/prices/in-3")
 
 
 def test_an_event_that_is_not_listed_is_a_problem_like_any_other(api: Api) -> None:
