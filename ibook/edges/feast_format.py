@@ -58,7 +58,7 @@ def value_bytes(value: bytes | str | int | float) -> bytes:
     """
     match value:
         case bytes():
-            return _BYTES_TAG + _varint(len(value)) + value
+            return _BYTES_TAG + _varint_again(len(value)) + value
         case str():
             encoded = value.encode()
             return _STRING_TAG + _varint(len(encoded)) + encoded
@@ -87,7 +87,13 @@ def bytes_of(value: bytes) -> bytes | None:
 def timestamp_bytes(us: int) -> bytes:
     """An instant in microseconds since the epoch as a `google.protobuf.Timestamp`."""
     seconds, nanos = us // SECOND, us % SECOND * 1000
-    return (_SECONDS_TAG + _varint(seconds) if seconds else b"") + (_NANOS_TAG + _varint(nanos) if nanos else b"")
+    return (_SECONDS_TAG + _varint_again(seconds) if seconds else b"") + (_NANOS_TAG + _varint(nanos) if nanos else b"")
+
+
+@lru_cache(maxsize=4096)
+def _varint_again(value: int) -> bytes:
+    """For sizes and seconds: the same few are asked for again and again."""
+    return _varint(value)
 
 
 def _varint(value: int) -> bytes:
