@@ -15,7 +15,7 @@ from ibook.settings import Settings, load_settings
 from infra.local.backends import Parts, local_parts
 from infra.local.containers import docker_answers
 from tests.chaos.plugin import ChaosPlugin
-from tests.workers import wait_until
+from tests.workers import FEATURE_READ_SECONDS, wait_until
 
 # Tests don't time things: a busy machine is no failure. They draw the same examples each time: a run can be repeated.
 settings.register_profile("ibook", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -61,7 +61,7 @@ def shared_platform_settings(
 
 
 def _empty_platform(parts: Parts, wipe: Callable[[Settings], None], data_dir: Path) -> Settings:
-    settings = parts.settings(Settings(data_dir=data_dir))
+    settings = parts.settings(Settings(data_dir=data_dir, feature_read_seconds=FEATURE_READ_SECONDS))
     wipe(settings)
     return settings
 

@@ -5,19 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from ibook.rules import DEFAULT_POLICY_PATH
 from ibook.settings import Settings
 from tests.workers import environment
 from training.history import simulated
 
-pytestmark = pytest.mark.timeout(240)
-
 
 def backtest(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, "-m", "cli.main", "fraud", "backtest", *arguments]
-    return subprocess.run(argv, env=environment(settings), capture_output=True, text=True, timeout=200, check=False)
+    return subprocess.run(argv, env=environment(settings), capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_on_a_simulated_history_what_was_let_through_is_known(tmp_path: Path) -> None:

@@ -27,15 +27,13 @@ from tests.evidence import evidence_for
 from tests.traffic import purchase
 from tests.workers import environment
 
-pytestmark = pytest.mark.timeout(240)
-
 NOW = datetime.now(UTC) - timedelta(minutes=5)
 LAXER = DEFAULT_POLICY_PATH.read_text().replace("decline = 0.60", "decline = 0.95")
 
 
 def backtest(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, "-m", "cli.main", "fraud", "backtest", *arguments]
-    return subprocess.run(argv, env=environment(settings), capture_output=True, text=True, timeout=200, check=False)
+    return subprocess.run(argv, env=environment(settings), capture_output=True, text=True, timeout=300, check=False)
 
 
 def decided(bought: PurchaseRequested, offset: int, score: float, **changed: Any) -> VerdictEvidence:

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 from typer.testing import CliRunner
@@ -72,10 +71,7 @@ def test_a_refusal_is_one_sentence_and_exit_code_2() -> None:
 
 
 def test_help_imports_nothing_slow() -> None:
-    began = time.monotonic()
     program = "import sys, cli.main; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=240, check=True)
-    assert not {"feast", "xgboost", "mlflow", "evidently", "faust", "pandas", "confluent_kafka"} & set(
-        loaded.stdout.split()
-    )
-    assert time.monotonic() - began < 20
+    slow = {"feast", "xgboost", "mlflow", "evidently", "faust", "pandas", "confluent_kafka"}
+    assert not slow & set(loaded.stdout.split())

@@ -29,7 +29,7 @@ from streams.realtime_metrics import RealtimeTicker
 from streams.recovery import OFFSET_KEY, fill
 from tests.feature_log import CHANGELOG, rows_of
 from tests.traffic import read_all
-from tests.workers import environment, wait_until
+from tests.workers import END_SECONDS, environment, wait_until
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NOW_US = to_us(NOW)
@@ -99,12 +99,11 @@ def recovered(settings: Settings, how: str) -> dict[str, dict[bytes, bytes]]:
         wait_until(ready.exists, 60, f"the {how} recovery")
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(END_SECONDS)
     tables = (own.data_dir / "tables" / f"entities-to-features-{how}").rglob("*.db")
     return {path.name: rows_of(str(path)) for path in tables}
 
 
-@pytest.mark.timeout(180)
 def test_recovery_in_bulk_restores_what_fausts_own_does(platform_settings: Settings) -> None:
     fill_changelog(platform_settings, 8000, 1500)
     bulk = recovered(platform_settings, "bulk")

@@ -59,7 +59,7 @@ async def test_aiokafka_still_needs_this(platform_settings: Settings, monkeypatc
     monkeypatch.setattr(fetcher, "MemoryRecords", MemoryRecords)
     async with AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest") as consumer:
         with pytest.raises(UnicodeDecodeError):
-            await consumer.getmany(timeout_ms=10_000)
+            await consumer.getmany(timeout_ms=120_000)
     read_odd_header_names()
     async with AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest") as consumer:
         read = [await consumer.getone() for _ in range(3)]

@@ -3,8 +3,6 @@
 import json
 from datetime import UTC, datetime
 
-import pytest
-
 from ibook.clock import to_us
 from ibook.edges.online_store import OnlineStore
 from ibook.heartbeat import Heartbeat, encode_heartbeat
@@ -14,8 +12,8 @@ from tests.tiny_models import TRAINED, suspicious, write
 from tests.traffic import missing, publish, purchases, verdicts
 from tests.workers import WorkerProcess, wait_until
 
-pytestmark = pytest.mark.timeout(120)
-BOUNDS = {"IBOOK_GUARD_PURCHASES": "100", "IBOOK_GUARD_MIN_PURCHASES": "50", "IBOOK_FEATURE_READ_SECONDS": "5"}
+BOUNDS = {"IBOOK_GUARD_PURCHASES": "100", "IBOOK_GUARD_MIN_PURCHASES": "50", "IBOOK_BESIDE_SECONDS": "30"}
+"""Few purchases suffice, and on a busy machine, too, the former model scores beside the new one."""
 
 
 def test_a_worker_takes_back_a_model_that_would_approve_nobody_and_answers_go_on(platform_settings: Settings) -> None:

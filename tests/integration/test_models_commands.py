@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cli.main import app
+from ibook.edges import model_reports
 from ibook.edges.champion import Champion
 from ibook.edges.model_reports import Reports
 from ibook.errors import IbookError
@@ -15,8 +16,6 @@ from ibook.releases import share_of
 from ibook.settings import Settings
 from tests.tiny_models import OTHER, TRAINED, write
 from tests.workers import wait_until
-
-pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +26,9 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture
-def following(platform_settings: Settings) -> Iterator[tuple[Champion, Champion]]:
-    """Two processes' worth of champions that follow the releases, and have said so."""
+def following(platform_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Champion, Champion]]:
+    """Two processes' worth of champions that follow the releases, and have said so; nobody takes them for gone."""
+    monkeypatch.setattr(model_reports, "SILENT_SECONDS", 600.0)
     with Champion.follow(platform_settings, "one") as one, Champion.follow(platform_settings, "two") as two:
         with Reports(platform_settings) as reports:
             wait_until(lambda: len(reports.poll(0.1)) == 2, 30, "both to report")

@@ -17,7 +17,7 @@ def committed(settings: Settings) -> dict[int, int]:
     consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": NAME})
     try:
         asked = [TopicPartition(TICKET_PURCHASES.name, partition) for partition in range(settings.partitions)]
-        return {each.partition: max(0, each.offset) for each in consumer.committed(asked, timeout=10)}
+        return {each.partition: max(0, each.offset) for each in consumer.committed(asked, timeout=60)}
     finally:
         consumer.close()
 

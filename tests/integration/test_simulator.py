@@ -9,6 +9,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,9 @@ from simulator.world import World
 END = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SHOP_TOPICS = ("ticket-activity", "ticket-purchases", "payment-outcomes", "fraud-labels", "event-listings",
                "event-inventory", "competitor-prices")  # fmt: skip
-QUICK = ShopRules(patience=1.0, settle=(0.05, 0.1), review=(0.05, 0.1), challenge=(0.05, 0.1), authorise=(0.01, 0.02))
+QUICK = ShopRules(patience=600.0, settle=(0.05, 0.1), review=(0.05, 0.1), challenge=(0.05, 0.1), authorise=(0.01, 0.02))
+"""A shop where all is quick but what it waits for: a busy machine's verdict is still a verdict."""
+IMPATIENT = replace(QUICK, patience=1.0)
 
 
 def everything(settings: Settings, *names: str) -> list[Record]:
@@ -89,7 +92,7 @@ class Answerer:
                     partition=message.partition() or 0,
                 )  # fmt: skip
             client.poll(0)
-        client.flush(10)
+        client.flush(60)
         consumer.close()
 
     def _answer(self, message: Message) -> tuple[str, list[Action]]:
@@ -118,6 +121,11 @@ def open_shop(settings: Settings, rate: float = 40.0, **options: object) -> Iter
         yield shop
     finally:
         shop.stop()
+
+
+def all_that_was_due(stats: ShopStats) -> bool:
+    """Whether purchases follow the rate of 40 a second; half a second's may still be on the way."""
+    return bool(stats.purchases == pytest.approx(40 * stats.seconds, abs=20))
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 120.0) -> None:
@@ -164,15 +172,14 @@ def test_every_purchase_is_answered_settled_and_counted(platform_settings: Setti
         ) as shop,
     ):  # fmt: skip
         wait_for(lambda: shop.stats().purchases >= 120)
+        wait_for(lambda: all_that_was_due(shop.stats()))
         shop.end_load()
-        assert shop.drain(20)
+        assert shop.drain(120)
         stats = shop.stats()
         latencies = shop.latencies()
-        time_of_load = stats.seconds
     assert (stats.missing, stats.conflicting, stats.duplicated, stats.undelivered) == (0, 0, 0, 0)
     assert stats.purchases == stats.verdicts == stats.actions["approve"] == len(bought) == len(latencies)
     assert heard == latencies and min(latencies) > 0
-    assert stats.purchases / time_of_load == pytest.approx(40, rel=0.15)
     assert stats.sales + stats.outcomes.get("declined", 0) + stats.outcomes.get("refunded", 0) >= stats.purchases
     assert 0 <= stats.pacing_error_ms["p50"] <= stats.pacing_error_ms["p95"] <= stats.pacing_error_ms["p99"]
     assert stats.messages["ticket-purchases"] == stats.purchases
@@ -193,7 +200,7 @@ def test_repeated_and_contradicting_verdicts_are_told_apart_and_the_first_counts
     with Answerer(platform_settings, decide), open_shop(platform_settings, mix=NO_FRAUD) as shop:
         wait_for(lambda: shop.stats().purchases >= 60)
         shop.end_load()
-        shop.drain(20)
+        shop.drain(120)
         n = shop.stats().purchases
         wait_for(lambda: shop.stats().duplicated + shop.stats().conflicting >= n * 2 // 3)
         stats = shop.stats()
@@ -215,7 +222,7 @@ def test_a_launched_attack_is_reported_with_who_was_caught(platform_settings: Se
         with pytest.raises(ConfigurationError, match="no attack 'sneezing'"):
             shop.launch_attack("sneezing")
         shop.end_load()
-        assert shop.drain(20)
+        assert shop.drain(120)
         stats = shop.stats()
         with pytest.raises(ConfigurationError, match="closed"):
             shop.launch_attack("card-testing")
@@ -226,7 +233,7 @@ def test_a_launched_attack_is_reported_with_who_was_caught(platform_settings: Se
 
 
 def test_without_verdicts_the_shop_follows_its_own_rule(platform_settings: Settings) -> None:
-    with open_shop(platform_settings) as shop:
+    with open_shop(platform_settings, rules=IMPATIENT) as shop:
         wait_for(lambda: shop.stats().approved_without_verdict > 5 and shop.stats().held_without_verdict > 5)
         shop.end_load()
         assert not shop.drain(0.2)
@@ -240,9 +247,6 @@ def test_a_machine_that_falls_behind_is_noticed_sends_late_and_leaves_nothing_ou
     def work(_: PurchaseRequested) -> None:
         if slow.is_set():
             time.sleep(0.1)
-
-    def all_that_was_due(stats: ShopStats) -> bool:
-        return stats.purchases == pytest.approx(40 * stats.seconds, abs=20)  # half a second's may still be on the way
 
     with Answerer(platform_settings, lambda _: ["approve"]), open_shop(platform_settings, on_purchase=work) as shop:
         wait_for(lambda: shop.stats().seconds_behind >= 2)
@@ -262,7 +266,7 @@ def test_truth_never_travels(platform_settings: Settings) -> None:
         shop.launch_attack("card-testing")
         wait_for(lambda: shop.stats().purchases >= 100)
         shop.end_load()
-        shop.drain(20)
+        shop.drain(120)
     words = (b"card-testing", b"account-takeover", b"stolen-card", b"honest", b"friendly", b"look_alike", b"elasticity")
     for record in everything(platform_settings, *SHOP_TOPICS):
         assert record.value is not None
@@ -271,7 +275,7 @@ def test_truth_never_travels(platform_settings: Settings) -> None:
 
 def test_two_runs_of_one_seed_share_people_and_no_message(platform_settings: Settings) -> None:
     for _ in range(2):
-        with open_shop(platform_settings) as shop:
+        with open_shop(platform_settings, rules=IMPATIENT) as shop:
             wait_for(lambda: shop.stats().purchases >= 40)
     purchases = [
         codec.decode(record.value, PurchaseRequested) for record in everything(platform_settings, "ticket-purchases")

@@ -5,6 +5,7 @@ import math
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from ibook import codec
+from ibook.edges.kafka import extent
 from ibook.edges.unanswered import GROUP, Unanswered
 from ibook.errors import BrokerUnavailable
 from ibook.metrics import UNANSWERED
@@ -19,7 +20,7 @@ def answer_all(settings: Settings, *, markers: int = 0) -> None:
     """Commit as a verdict worker that has answered every purchase; `markers` end each partition that has any."""
     consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": GROUP})
     parts = [TopicPartition(TICKET_PURCHASES.name, partition) for partition in range(settings.partitions)]
-    ends = [consumer.get_watermark_offsets(each, timeout=10)[1] for each in parts]
+    ends = [extent(consumer, each, 60)[1] for each in parts]
     done = [
         TopicPartition(each.topic, each.partition, max(0, end - markers)) for each, end in zip(parts, ends, strict=True)
     ]
@@ -37,16 +38,16 @@ def counted(waiting: Unanswered) -> int:
 
 def test_only_purchases_that_wait_longer_than_the_limit_count(platform_settings: Settings) -> None:
     quick = platform_settings.model_copy(update={"unanswered_after_seconds": 1.0})
-    slow = platform_settings.model_copy(update={"unanswered_after_seconds": 60.0})
+    slow = platform_settings.model_copy(update={"unanswered_after_seconds": 3600.0})
     with Unanswered(quick) as soon, Unanswered(slow) as later:
         wait_until(lambda: counted(soon) == counted(later) == 0, 20, "an empty topic to be counted")
         publish(platform_settings, purchases("first", 30))
-        wait_until(lambda: soon.count() == 30, 20, "30 purchases to be late")
+        wait_until(lambda: counted(soon) == 30, 20, "30 purchases to be late")
         assert later.count() == 0
         answer_all(platform_settings)
         assert soon.count() == 0
         publish(platform_settings, purchases("second", 7))
-        wait_until(lambda: soon.count() == 7, 20, "7 purchases to be late")
+        wait_until(lambda: counted(soon) == 7, 20, "7 purchases to be late")
 
 
 def test_what_a_transaction_leaves_behind_waits_for_nobody(platform_settings: Settings) -> None:
@@ -57,7 +58,7 @@ def test_what_a_transaction_leaves_behind_waits_for_nobody(platform_settings: Se
     def transaction(name: str) -> None:
         client.begin_transaction()
         client.produce(TICKET_PURCHASES.name, codec.encode(purchase(name)), b"card")
-        client.flush(10)
+        client.flush(120)
 
     transaction("bought")
     client.commit_transaction()
