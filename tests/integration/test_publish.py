@@ -75,9 +75,10 @@ async def test_fetches_wait_for_their_turn_and_all_else_goes_at_once(platform_se
     fetched, send = asyncio.Event(), client._client.send
 
     async def noted(node: int, request: Any, **options: Any) -> Any:
-        asked.append(type(request).__name__)
+        name = type(request).__name__
+        asked.append(name)
         answer = await send(node, request, **options)
-        if asked[-1] == "FetchRequest":
+        if name == "FetchRequest":
             fetched.set()
         return answer
 
@@ -85,7 +86,7 @@ async def test_fetches_wait_for_their_turn_and_all_else_goes_at_once(platform_se
     fetch_in_turn(client._client, pause_seconds=3600.0)
     await client.start()
     client.assign([TopicPartition(TOPIC, 0)])
-    await asyncio.wait_for(fetched.wait(), 30)
+    await asyncio.wait_for(fetched.wait(), 120)
     await client.end_offsets([TopicPartition(TOPIC, 0)])
     await client.stop()
     assert asked.count("FetchRequest") == 1
