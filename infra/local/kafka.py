@@ -44,11 +44,15 @@ SINGLE_BROKER = {
     "broker.heartbeat.interval.ms": "1000",
     "log.cleaner.dedupe.buffer.size": "33554432",
     "log.segment.delete.delay.ms": "1000",
+    "num.network.threads": "1",
+    "num.io.threads": "2",
+    "metadata.max.idle.interval.ms": "5000",
 }
 """Settings of a broker that is alone, whatever starts it.
 
 The cleaner's buffer fits the small heap. A killed broker can't start again before its session with the controller has
-ended, hence the short session.
+ended, hence the short session. It shares its cores with everything else: more threads would mostly wake one another. A
+controller with nothing to say writes that to its log, for no other to read.
 """
 
 
