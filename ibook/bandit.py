@@ -13,8 +13,10 @@ from river import bandit, proba
 from ibook.ids import frame, message_id
 from ibook.messages import ArmProbabilities, EventListed, PricePolicy, TicketType
 from ibook.pricing import PRIOR_OFFERS, PRIOR_SALE_SHARE, PricingRules, arm_prices, in_force, slot_of, slot_start
+from ibook.pricing_boldness import boldness, gained_by_trying
 from ibook.pricing_by_rule import with_rule_price
-from ibook.pricing_demand import CurveFit, DemandPrior, PriceSums, TileSums, beta_of, counts_of, decayed, fit, sample
+from ibook.pricing_change import Explained, draws_of, explained, likely, mixed
+from ibook.pricing_demand import CurveFit, DemandPrior, PriceSums, TileSums, beta_of, decayed
 from ibook.pricing_guards import (
     PROBABILITY_FLOOR,
     Anchor,
@@ -31,10 +33,6 @@ THOMPSON_DRAWS = 4096
 PROGRAMME_DRAWS = 192
 WORTH_TRYING = 0.1
 """A price that less of the posterior's own draws choose is not tried."""
-BOLDNESS = 0.35
-"""Draws are drawn in to so much of their distance from the mean before the programme sees them: plain Thompson sampling
-explores more than a sale of a few thousand offers repays; Chapelle & Li (2011), An Empirical Evaluation of Thompson
-Sampling, section 3, who find 0.25 to 0.5 best."""
 
 
 def prior(price_minor: int, list_price_minor: int) -> proba.Beta:
@@ -122,6 +120,12 @@ class Market:
     """Tickets wanted until then at the prices of late, where that is known instead."""
 
     @property
+    def offers_to_learn_for(self) -> float:
+        """Offers that may repay what is tried out now. None in a sale's first hour: much of a rush is over before
+        anybody knows which of its offers have lapsed."""
+        return 0.0 if self.wanted is not None else self.offers_ahead
+
+    @property
     def seats_per_offer(self) -> float:
         """Sales that an offer may lead to on average, for the seats to last; infinite when they are no limit."""
         tickets = self.offers_ahead * self.tickets_per_sale
@@ -146,18 +150,14 @@ class Belief:
     curve: CurveFit
 
 
-def believe(ticket: TicketType, sums: PriceSums, *, anchor: Anchor, step: float, as_of: datetime,
-            rules: PricingRules, market: Market, seed: int) -> Belief:  # fmt: skip
-    """The posterior of a ticket type's prices."""
+def believe(ticket: TicketType, ways: Sequence[Explained], weights: NDArray[np.float64], *, anchor: Anchor,
+            step: float, rules: PricingRules, seed: int) -> Belief:  # fmt: skip
+    """The posterior of a ticket type's prices: draws of each explanation of its offers by how likely it is."""
     prices = arm_prices(ticket, rules.multipliers)
-    counts = counts_of(
-        prices, ticket.list_price_minor, sums, as_of=as_of, half_life_seconds=rules.half_life_seconds,
-        rival_minor=market.rivals.get(ticket.name),
-    )  # fmt: skip
-    curve = fit(counts, market.prior)
-    draws = sample(counts, curve, len(prices), np.random.default_rng(seed), PROGRAMME_DRAWS)
+    draws = draws_of(ways, weights, len(prices), np.random.default_rng(seed), PROGRAMME_DRAWS)
     within = allowed(prices, ticket, anchor, step)
-    return Belief(ticket, prices, anchor, within, draws, float(counts.offers.sum()), curve)
+    offers = float(ways[0].counts.offers.sum())
+    return Belief(ticket, prices, anchor, within, draws, offers, mixed(ways, weights))
 
 
 def decide(beliefs: Sequence[Belief], market: Market) -> list[ArmProbabilities]:
@@ -167,30 +167,38 @@ def decide(beliefs: Sequence[Belief], market: Market) -> list[ArmProbabilities]:
     """
     offers = np.array([belief.offers + 1.0 for belief in beliefs])
     weights = offers / offers.sum()
+    repaid = market.offers_to_learn_for
+    rows = [_bold_and_full(one, weight * repaid) for one, weight in zip(beliefs, weights, strict=True)]
     shares = solve(
         [np.asarray(belief.prices, dtype=np.float64)[belief.within] for belief in beliefs],
-        [_bold_and_full(belief.draws[:, belief.within]) for belief in beliefs], weights,
-        _seats_per_offer(beliefs, market),
+        [draws[:, belief.within] for draws, belief in zip(rows, beliefs, strict=True)], weights,
+        _seats_per_offer(beliefs, rows, market),
     )  # fmt: skip
     return [_published(belief, share, market) for belief, share in zip(beliefs, shares, strict=True)]
 
 
-def _seats_per_offer(beliefs: Sequence[Belief], market: Market) -> float | NDArray[np.float64]:
+def _seats_per_offer(beliefs: Sequence[Belief], rows: Sequence[NDArray[np.float64]],
+                     market: Market) -> float | NDArray[np.float64]:  # fmt: skip
     """As the market says; or, where it knows tickets wanted at some prices, per draw: by the offers those come from."""
     if market.wanted is None or market.seats_left is None:
         return market.seats_per_offer
     offered = np.zeros(2 * PROGRAMME_DRAWS)
-    for belief in beliefs:
-        draws = _bold_and_full(belief.draws)
+    for belief, draws in zip(beliefs, rows, strict=True):
         for price, tickets in market.wanted.get(belief.ticket.name, {}).items():
             offered += tickets / draws[:, np.argmin(np.abs(np.array(belief.prices) - price))]
     return np.asarray(market.seats_left / np.maximum(offered, 1e-9), dtype=np.float64)
 
 
-def _bold_and_full(draws: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Draws to decide by, and after them the posterior's own: what hardly any of those would choose is not tried."""
+def _bold_and_full(belief: Belief, offers_ahead: float) -> NDArray[np.float64]:
+    """Draws to decide by, drawn in towards their mean as far as trying out is not repaid; and after them the
+    posterior's own: what hardly any of those would choose is not tried."""
+    draws = belief.draws
+    gained = gained_by_trying(
+        np.array(belief.prices)[belief.within] / belief.ticket.list_price_minor, draws[:, belief.within],
+        slope_variance=float(belief.curve.covariance[1, 1]), offers_ahead=offers_ahead,
+    )  # fmt: skip
     average = draws.mean(axis=0)
-    return np.concatenate([average + BOLDNESS * (draws - average), draws])
+    return np.concatenate([average + boldness(gained) * (draws - average), draws])
 
 
 def _published(belief: Belief, solved: NDArray[np.float64], market: Market) -> ArmProbabilities:
@@ -259,14 +267,16 @@ def next_decision(listing: EventListed, sums: Mapping[str, PriceSums], last: Pri
     before = {one.ticket_type: one for one in last.upcoming} if last else {}
     start, hour = slot_start(slot + 1, rules.slot_seconds), hour_of(slot + 1, rules.slot_seconds)
     opening = is_opening(listing, start)
+    every = explained(listing, sums, as_of=start, rules=rules, rivals=market.rivals, prior=market.prior)
+    weights = likely(every)
     beliefs = [
         believe(
-            ticket, sums.get(ticket.name, {}), as_of=start, rules=rules, market=market,
+            ticket, ways, weights, rules=rules,
             anchor=opening_anchor(ticket, hour) if opening else next_anchor(ticket, before.get(ticket.name), hour),
             step=rules.opening_step if opening else rules.max_step,
             seed=crc32(frame(listing.event_id, ticket.name, str(version), str(rules.seed))),
         )
-        for ticket in listing.ticket_types
+        for ticket, ways in zip(listing.ticket_types, every, strict=True)
     ]  # fmt: skip
     policy = PricePolicy(
         message_id=message_id("policy", listing.event_id, str(version)),

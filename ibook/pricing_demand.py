@@ -41,6 +41,17 @@ class DemandPrior:
     mean: Three = (-2.2, -1.35, -0.5)
     covariance: tuple[Three, Three, Three] = ((4.0, -2.3, 0.0), (-2.3, 2.2, 0.0), (0.0, 0.0, 0.25))
 
+    @classmethod
+    def of(cls, curve: "CurveFit") -> "DemandPrior":
+        """What is believed of a curve as the prior of what comes next."""
+        first, second, third = (_three(row) for row in curve.covariance)
+        return cls(mean=_three(curve.mean), covariance=(first, second, third))
+
+
+def _three(values: Floats) -> Three:
+    first, second, third = (float(one) for one in values)
+    return first, second, third
+
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
@@ -91,14 +102,14 @@ def _design(prices: Floats, list_price_minor: int, rival_minor: int | None) -> F
     return np.column_stack([np.ones(len(prices)), prices / list_price_minor - 1.0, above])
 
 
-def fit(counts: Counts, prior: DemandPrior) -> CurveFit:
+def fit(counts: Counts, prior: DemandPrior, *, beside: Floats | None = None) -> CurveFit:
     """The curve's posterior in Laplace's approximation, by Newton's method; Bishop (2006), section 4.5.
 
     A price's offers are worth less than their number, since they lie around the curve and not on it: n offers around
-    it by `LOYALTY` weigh as n / (1 + (n - 1) / (LOYALTY + 1)) on it, the beta-binomial's design effect.
+    it by `LOYALTY` weigh as n / (1 + (n - 1) / (LOYALTY + 1)) on it, the beta-binomial's design effect. Where these are
+    a part of a price's offers, `beside` is how many there are in all, shape ``(n_prices,)``.
     """
-    weights = 1.0 / (1.0 + np.maximum(counts.offers - 1.0, 0.0) / (LOYALTY + 1.0))
-    offers, sales = counts.offers * weights, counts.sales * weights
+    offers, sales = _weighed(counts, beside)
     mean, precision = np.array(prior.mean), np.linalg.inv(np.array(prior.covariance))
     theta = mean.copy()
     information = precision
@@ -111,6 +122,24 @@ def fit(counts: Counts, prior: DemandPrior) -> CurveFit:
         if np.abs(step).max() < 1e-6:
             break
     return CurveFit(mean=theta, covariance=np.linalg.inv(information).astype(np.float64))
+
+
+def _weighed(counts: Counts, beside: Floats | None) -> tuple[Floats, Floats]:
+    of = counts.offers if beside is None else beside
+    weights = 1.0 / (1.0 + np.maximum(of - 1.0, 0.0) / (LOYALTY + 1.0))
+    return counts.offers * weights, counts.sales * weights
+
+
+def log_evidence(counts: Counts, curve: CurveFit, prior: DemandPrior, *, beside: Floats | None = None) -> float:
+    """Logarithm of how likely such sales are under a prior, in Laplace's approximation around the `curve` that was
+    fitted to them; Bishop (2006), section 4.4.1. Without the binomial coefficients: they are the same for all."""
+    offers, sales = _weighed(counts, beside)
+    log_odds = counts.design @ curve.mean
+    covariance = np.array(prior.covariance)
+    away = curve.mean - np.array(prior.mean)
+    occam = np.linalg.slogdet(curve.covariance)[1] - np.linalg.slogdet(covariance)[1]
+    likelihood = float(sales @ log_odds - offers @ np.logaddexp(0.0, log_odds))
+    return likelihood + 0.5 * float(occam - away @ np.linalg.solve(covariance, away))
 
 
 def _probability(log_odds: Floats) -> Floats:
