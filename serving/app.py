@@ -9,6 +9,7 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.datastructures import State
 
 from ibook.clock import Clock, SystemClock
+from ibook.edges.kept_topics import KeptTopics
 from ibook.edges.price_snapshots import SnapshotReader, Snapshots
 from ibook.settings import Settings
 from serving import health, page, quotes, scores
@@ -49,7 +50,7 @@ def create_app(
         async with AsyncExitStack() as stack:
             app.state.desk = PriceDesk(
                 settings=settings,
-                snapshots=snapshots if snapshots is not None else _follow(settings, stack),
+                snapshots=snapshots if snapshots is not None else _follow(settings, clock, stack),
                 journal=journal if journal is not None else _open_journal(settings, clock, stack),
                 clock=clock,
             )
@@ -91,9 +92,10 @@ def _protect(app: FastAPI, settings: Settings) -> None:
         app.add_middleware(Access, keys=app.state.keys, per_second=settings.api_requests_per_second)
 
 
-def _follow(settings: Settings, stack: AsyncExitStack) -> Snapshots:
+def _follow(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Snapshots:
     snapshots = Snapshots()
-    reader = SnapshotReader(settings, snapshots)
+    path = settings.data_dir / "serving" / f"known-{settings.worker_name}.db"
+    reader = SnapshotReader(settings, snapshots, kept=KeptTopics(path, settings.partitions, clock))
     reader.start()
     stack.callback(reader.stop)
     return snapshots

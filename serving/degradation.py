@@ -17,6 +17,7 @@ Fault = Literal[
     "listings_unread",
     "nothing_listed",
     "journal",
+    "not_kept",
     "scores",
     "keys",
     "no_policy",
@@ -56,6 +57,7 @@ def degraded(desk: PriceDesk, scores_problem: str, keys: KeysFile | None) -> dic
         if snapshots.loaded and not snapshots.listings
         else "",
         "journal": desk.journal.problem(),
+        "not_kept": snapshots.unkept,
         "scores": scores_problem,
         "keys": keys.problem if keys else "",
         **_of_policies(desk, now),

@@ -105,7 +105,8 @@ class PriceDesk:
     def _find(self, event_id: str, ticket_type: str | None, now: datetime) -> tuple[EventListed, Sequence[TicketType]]:
         listing = self.snapshots.listings.get(event_id)
         if listing is None and not self.snapshots.loaded:
-            raise HTTPException(503, f"Events are not known yet: {self.snapshots.problem}")
+            what = f"Event {event_id!r} is" if self.snapshots.begun else "Events are"
+            raise HTTPException(503, f"{what} not known yet: {self.snapshots.problem}")
         if listing is None:
             raise HTTPException(404, f"Event {event_id!r} is not listed.")
         if is_over(listing, now):  # an offer that nobody could use would teach that its price was too high

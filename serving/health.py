@@ -27,9 +27,9 @@ async def readyz(request: Request) -> Response:
 
 @router.get("/startupz", response_model=Readiness, responses={503: {"model": Readiness}})
 async def startupz(request: Request) -> Response:
-    """200 when all that Kafka has was read, even if no event is listed yet: the start is over."""
+    """200 when all that Kafka has was read, or what was kept of it, even if no event is listed yet: the start is over."""
     state = request.app.state
-    return JSONResponse(_readiness(state).model_dump(), status_code=200 if state.desk.snapshots.loaded else 503)
+    return JSONResponse(_readiness(state).model_dump(), status_code=200 if state.desk.snapshots.begun else 503)
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
@@ -43,7 +43,7 @@ def _readiness(state: State) -> Readiness:
     desk: PriceDesk = state.desk
     snapshots = desk.snapshots
     return Readiness(
-        status="ready" if snapshots.loaded and snapshots.listings else "not ready",
+        status="ready" if snapshots.begun and snapshots.listings else "not ready",
         listings=len(snapshots.listings),
         policies=len(snapshots.policies),
         journal_waiting=desk.journal.waiting(),

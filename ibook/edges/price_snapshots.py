@@ -1,6 +1,7 @@
 """Listings, seats, competitors and price policies in memory, read from Kafka by a thread: nobody waits for them."""
 
 from collections.abc import Container, Iterable
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -8,6 +9,7 @@ import structlog
 from ibook.codec import MAX_OWN_BYTES, decode
 from ibook.edges.follower import Follower
 from ibook.edges.kafka import Record
+from ibook.edges.kept_topics import KeptTopics
 from ibook.entities import check_not_future
 from ibook.errors import InvalidMessage
 from ibook.messages import (
@@ -65,6 +67,15 @@ class Snapshots:
         """All these topics were read to their end once."""
         self.problem = "Kafka was not read yet."
         """Why `loaded` is False, in a sentence."""
+        self.kept_from: datetime | None = None
+        """Until Kafka is read: what is known is what an earlier process had read until then."""
+        self.unkept = ""
+        """Why a later process would not find what is known now, in a sentence."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether prices can be given: by what Kafka says, or said to an earlier process."""
+        return self.loaded or self.kept_from is not None
 
     def seats_left(self, event_id: str) -> int | None:
         """Seats an event has to sell; None when nobody said."""
@@ -82,14 +93,21 @@ class Snapshots:
         """What the events of each partition but these were like."""
         return [of for partition, of in list(self.priors.items()) if partition not in without]
 
-    def take(self, records: Iterable[Record]) -> None:
-        """Remember these; what can't be read is left out (the owner of its topic dead-letters it)."""
+    def become(self, other: "Snapshots") -> None:
+        """Know what the other one knows and nothing else, in one step: nobody ever sees a part of it."""
+        vars(self).update(vars(other))
+
+    def take(self, records: Iterable[Record]) -> list[Record]:
+        """Remember these; what can't be read is left out (the owner of its topic dead-letters it), the rest returned."""
+        taken = []
         for record in records:
             try:
                 self._take(record)
+                taken.append(record)
             except InvalidMessage as error:
                 log.warning("unreadable", topic=record.topic, partition=record.partition, offset=record.offset,
                             reason=error.reason, detail=error.detail)  # fmt: skip
+        return taken
 
     def _take(self, record: Record) -> None:
         if record.topic == PRICE_EXPERIMENTS.name:
@@ -147,24 +165,78 @@ class Snapshots:
 
 
 class SnapshotReader:
-    """Keeps snapshots current from Kafka in a thread; waits for a Kafka that is away, also at the start."""
+    """Keeps snapshots current from Kafka in a thread; waits for a Kafka that is away, also at the start.
 
-    def __init__(self, settings: Settings, snapshots: Snapshots, topics: Iterable[Topic] = READ) -> None:
+    With `kept`, a start without Kafka begins with what an earlier process had read.
+    """
+
+    def __init__(
+        self, settings: Settings, snapshots: Snapshots, topics: Iterable[Topic] = READ, kept: KeptTopics | None = None
+    ) -> None:
         self._snapshots = snapshots
-        names = [topic.name for topic in topics]
-        self._follower = Follower(settings, *names, take=self._take, poll_seconds=POLL_SECONDS, trouble=self._trouble)
+        self._kept = kept
+        self._anew = self._stopping = self._looked = False
+        self._follower = Follower(
+            settings, *[topic.name for topic in topics], take=self._take, poll_seconds=POLL_SECONDS,
+            begin=self._begin, then=self._keep, trouble=self._trouble,
+        )  # fmt: skip
 
     def start(self) -> None:
         """Begin to read."""
         self._follower.start()
 
     def stop(self) -> None:
-        """End the thread."""
+        """End the thread; the last it does is to keep what it has read."""
+        self._stopping = True
         self._follower.close()
 
+    def _begin(self) -> None:
+        self._anew = self._kept is not None
+
     def _take(self, records: Iterable[Record]) -> None:
-        self._snapshots.take(records)
+        if self._anew:  # what was kept may have gone from Kafka since
+            self._replace(records)
+        else:
+            taken = self._snapshots.take(records)
+            if self._kept is not None:
+                self._kept.add(taken)
         self._snapshots.loaded, self._snapshots.problem = True, ""
 
+    def _replace(self, records: Iterable[Record]) -> None:
+        fresh = Snapshots()
+        taken = fresh.take(records)
+        fresh.loaded, fresh.problem = True, ""
+        self._snapshots.become(fresh)
+        self._anew = False
+        if self._kept is not None:
+            self._kept.replace(taken)
+
+    def _keep(self) -> None:
+        if self._kept is None:
+            return
+        if self._stopping:
+            self._kept.write()
+        else:
+            self._kept.write_if_due()
+        self._snapshots.unkept = self._kept.problem
+
     def _trouble(self, why: str) -> None:
+        if self._kept is not None and not self._snapshots.loaded and not self._looked:
+            self._looked = True
+            self._begin_with(self._kept)
+        if (known_at := self._snapshots.kept_from) is not None:
+            moment = f"{known_at:%Y-%m-%d %H:%M:%S} UTC"
+            why = f"Kafka was not read since the start, and what was known at {moment} holds: {why}"
         self._snapshots.problem = why
+
+    def _begin_with(self, kept: KeptTopics) -> None:
+        """Only when Kafka did not answer: what was ordered and delisted since then would not hold for a moment."""
+        try:
+            found = kept.read()
+            if found is not None:
+                fresh = Snapshots()
+                fresh.take(found.records)
+                fresh.kept_from = found.read_at
+                self._snapshots.become(fresh)
+        except Exception:  # it is a help; a thread that ended here would never read Kafka
+            log.exception("what was kept can't be used")

@@ -10,7 +10,15 @@ from msgspec.structs import replace
 
 from ibook.clock import ManualClock
 from ibook.edges.price_snapshots import Snapshots
-from ibook.messages import ArmProbabilities, EventListed, InventoryChanged, PricePolicy, QuoteIssued, TicketType
+from ibook.messages import (
+    ArmProbabilities,
+    EventListed,
+    InventoryChanged,
+    PriceControlled,
+    PricePolicy,
+    QuoteIssued,
+    TicketType,
+)
 from ibook.pricing import slot_of, slot_start
 from ibook.quotes import quote_keys
 from ibook.settings import Settings
@@ -292,6 +300,25 @@ def test_before_events_are_known_the_answer_is_not_yet(api: Api) -> None:
     assert readiness.json()["degraded"] == ["No Kafka broker answers."]
     assert api.client.get("/startupz").status_code == 503
     assert api.client.get("/healthz").json() == {"status": "alive"}
+
+
+def test_what_an_earlier_process_knew_is_priced_until_kafka_is_read(api: Api) -> None:
+    api.snapshots.listings["over"] = replace(LISTING, event_id="over", starts_at=NOW)
+    api.snapshots.controls["gala"] = PriceControlled(message_id="c", occurred_at=NOW, event_id="gala", frozen=True)
+    api.snapshots.loaded, api.snapshots.problem, api.snapshots.kept_from = False, "What was known holds.", NOW
+    assert api.quote()["source"] == "frozen"
+    answers = [api.client.get(f"/v1/events/{event_id}/price") for event_id in ("over", "listed-since")]
+    assert [answer.status_code for answer in answers] == [410, 503]
+    assert answers[1].json()["detail"] == "Event 'listed-since' is not known yet: What was known holds."
+    assert api.client.get("/startupz").status_code == 200
+    readiness = api.client.get("/readyz")
+    assert (readiness.status_code, readiness.json()["status"]) == (200, "ready")
+    assert "What was known holds." in readiness.json()["degraded"]
+
+
+def test_what_is_not_kept_on_disk_is_degraded(api: Api) -> None:
+    api.snapshots.unkept = "What is read is not kept."
+    assert api.client.get("/readyz").json()["degraded"] == ["What is read is not kept."]
 
 
 def test_readiness_counts_what_is_known_and_says_what_is_degraded(api: Api) -> None:

@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from ibook.clock import SystemClock
 from ibook.codec import decode, encode
 from ibook.edges import kafka_admin
 from ibook.edges.kafka import BroadcastReader, Outgoing, producer, publish
+from ibook.edges.kept_topics import KeptTopics
 from ibook.messages import QuoteIssued
 from ibook.partitioning import partition_of
 from ibook.settings import Settings
@@ -100,6 +102,13 @@ def journalled(settings: Settings) -> dict[str, int]:
     return {entry.quote_id: partition for entry, partition in entries}
 
 
+def kept_topics(settings: Settings) -> set[str]:
+    """Of which a start without Kafka would know something."""
+    path = settings.data_dir / "serving" / f"known-{settings.worker_name}.db"
+    kept = KeptTopics(path, settings.partitions, SystemClock()).read()
+    return {record.topic for record in kept.records} if kept else set()
+
+
 def test_prices_are_given_while_kafka_comes_and_goes(kafka: Broker, api: Api) -> None:
     assert api.status_becomes("/healthz", 200)
     status, body = api.ask("/readyz")
@@ -143,7 +152,7 @@ def test_a_journal_of_other_partitions_than_the_settings_say_makes_the_api_say_s
     journal.stop()
 
 
-def test_quotes_that_wait_for_kafka_survive_a_kill_and_reach_it_once(kafka: Broker, api: Api, tmp_path: Path) -> None:
+def test_prices_go_on_and_quotes_reach_kafka_once_after_a_kill_without_it(kafka: Broker, api: Api, tmp_path: Path) -> None:
     kafka.start()
     kafka_admin.apply_topics(api.settings)
     announced = Outgoing(topic=EVENT_LISTINGS.name, key=b"gala", value=encode(listing("gala")))
@@ -151,6 +160,7 @@ def test_quotes_that_wait_for_kafka_survive_a_kill_and_reach_it_once(kafka: Brok
     assert api.status_becomes("/readyz", 200)
     given = [api.quote(f"before-{n}")["quote_id"] for n in range(20)]
     assert wait_until(lambda: len(journalled(api.settings)) == 20, timeout_seconds=150)
+    assert wait_until(lambda: "event-listings" in kept_topics(api.settings), timeout_seconds=150)
     kafka.stop()
     given += [api.quote(f"away-{n}")["quote_id"] for n in range(50)]
     api.child.kill()
@@ -158,7 +168,12 @@ def test_quotes_that_wait_for_kafka_survive_a_kill_and_reach_it_once(kafka: Brok
     try:
         assert again.status_becomes("/healthz", 200)
         assert wait_until(lambda: again.ask("/readyz")[1]["journal_waiting"] >= 50, timeout_seconds=150)
+        assert again.status_becomes("/readyz", 200), "by what the killed one knew"
+        assert "Kafka was not read since the start" in str(again.ask("/readyz")[1]["degraded"])
+        assert again.ask("/v1/events/gala/price")[0] == 200
+        given += [again.quote(f"restarted-{n}")["quote_id"] for n in range(20)]
         kafka.start()
+        assert wait_until(lambda: "Kafka" not in str(again.ask("/readyz")[1]["degraded"]), timeout_seconds=150)
         assert wait_until(lambda: again.ask("/readyz")[1]["journal_waiting"] == 0, timeout_seconds=150)
     finally:
         again.child.stop()
