@@ -48,12 +48,10 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            app.state.desk = PriceDesk(
-                settings=settings,
-                snapshots=snapshots if snapshots is not None else _follow(settings, clock, stack),
-                journal=journal if journal is not None else _open_journal(settings, clock, stack),
-                clock=clock,
-            )
+            # The journal first: it finds out whether another process has these files.
+            quotes_to = journal if journal is not None else _open_journal(settings, clock, stack)
+            known = snapshots if snapshots is not None else _follow(settings, clock, stack)
+            app.state.desk = PriceDesk(settings=settings, snapshots=known, journal=quotes_to, clock=clock)
             app.state.sales = sales or Sales(settings)
             stack.callback(app.state.sales.stop)
             app.state.scores = await stack.enter_async_context(ScoreParts(settings, clock, score_desk))

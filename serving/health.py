@@ -27,7 +27,7 @@ async def readyz(request: Request) -> Response:
 
 @router.get("/startupz", response_model=Readiness, responses={503: {"model": Readiness}})
 async def startupz(request: Request) -> Response:
-    """200 when all that Kafka has was read, or what was kept of it, even if no event is listed yet: the start is over."""
+    """200 when what Kafka has was read, or what was kept of it, even if no event is listed: the start is over."""
     state = request.app.state
     return JSONResponse(_readiness(state).model_dump(), status_code=200 if state.desk.snapshots.begun else 503)
 

@@ -28,9 +28,7 @@ CREATE TABLE records (
 );
 PRAGMA user_version = {FORMAT};
 """
-_INSERT = (
-    "INSERT OR REPLACE INTO records (topic, partition, place, stamped_ms, key, value) VALUES (?, ?, ?, ?, ?, ?)"
-)
+_INSERT = "INSERT OR REPLACE INTO records (topic, partition, place, stamped_ms, key, value) VALUES (?, ?, ?, ?, ?, ?)"
 _DELETE = "DELETE FROM records WHERE topic = ? AND key = ?"
 _SELECT = "SELECT topic, partition, place, stamped_ms, key, value FROM records ORDER BY number"
 _EVERYWHERE = -1

@@ -98,7 +98,7 @@ class Snapshots:
         vars(self).update(vars(other))
 
     def take(self, records: Iterable[Record]) -> list[Record]:
-        """Remember these; what can't be read is left out (the owner of its topic dead-letters it), the rest returned."""
+        """Remember and return these; what can't be read is left out (the owner of its topic dead-letters it)."""
         taken = []
         for record in records:
             try:

@@ -152,7 +152,9 @@ def test_a_journal_of_other_partitions_than_the_settings_say_makes_the_api_say_s
     journal.stop()
 
 
-def test_prices_go_on_and_quotes_reach_kafka_once_after_a_kill_without_it(kafka: Broker, api: Api, tmp_path: Path) -> None:
+def test_prices_go_on_and_quotes_reach_kafka_once_after_a_kill_without_it(
+    kafka: Broker, api: Api, tmp_path: Path
+) -> None:
     kafka.start()
     kafka_admin.apply_topics(api.settings)
     announced = Outgoing(topic=EVENT_LISTINGS.name, key=b"gala", value=encode(listing("gala")))
