@@ -223,20 +223,24 @@ class SnapshotReader:
     def _trouble(self, why: str) -> None:
         if self._kept is not None and not self._snapshots.loaded and not self._looked:
             self._looked = True
-            self._begin_with(self._kept)
-        if (known_at := self._snapshots.kept_from) is not None:
-            moment = f"{known_at:%Y-%m-%d %H:%M:%S} UTC"
-            why = f"Kafka was not read since the start, and what was known at {moment} holds: {why}"
-        self._snapshots.problem = why
+            self._begin_with(self._kept, why)
+        self._snapshots.problem = _sentence(why, self._snapshots.kept_from)
 
-    def _begin_with(self, kept: KeptTopics) -> None:
+    def _begin_with(self, kept: KeptTopics, why: str) -> None:
         """Only when Kafka did not answer: what was ordered and delisted since then would not hold for a moment."""
         try:
             found = kept.read()
             if found is not None:
                 fresh = Snapshots()
                 fresh.take(found.records)
-                fresh.kept_from = found.read_at
+                fresh.kept_from, fresh.problem = found.read_at, _sentence(why, found.read_at)
                 self._snapshots.become(fresh)
         except Exception:  # it is a help; a thread that ended here would never read Kafka
             log.exception("what was kept can't be used")
+
+
+def _sentence(why: str, kept_from: datetime | None) -> str:
+    """Why Kafka is not read, and what holds meanwhile."""
+    if kept_from is None:
+        return why
+    return f"Kafka was not read since the start, and what was known at {kept_from:%Y-%m-%d %H:%M:%S} UTC holds: {why}"

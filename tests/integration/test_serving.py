@@ -171,7 +171,8 @@ def test_prices_go_on_and_quotes_reach_kafka_once_after_a_kill_without_it(
         assert again.status_becomes("/healthz", 200)
         assert wait_until(lambda: again.ask("/readyz")[1]["journal_waiting"] >= 50, timeout_seconds=150)
         assert again.status_becomes("/readyz", 200), "by what the killed one knew"
-        assert "Kafka was not read since the start" in str(again.ask("/readyz")[1]["degraded"])
+        since = "Kafka was not read since the start"
+        assert wait_until(lambda: since in str(again.ask("/readyz")[1]["degraded"]), timeout_seconds=150)
         assert again.ask("/v1/events/gala/price")[0] == 200
         given += [again.quote(f"restarted-{n}")["quote_id"] for n in range(20)]
         kafka.start()
