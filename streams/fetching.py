@@ -10,6 +10,7 @@ those move.
 
 import asyncio
 import time
+from collections.abc import Container, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
@@ -66,6 +67,19 @@ def fetch_in_turn(client: AIOKafkaClient, pause_seconds: float) -> None:
     client.send = _send
 
 
+async def seek_to_committed(consumer: AIOKafkaConsumer, but_not: Container[str]) -> Mapping[TP, int | None]:
+    """Seek to what was committed, and to the beginning where nothing was yet; returns what was committed.
+
+    aiokafka leaves a partition without a committed offset where it is: what was fetched of it and dropped, because
+    partitions moved, would be lost. `but_not` are topics whose positions are no business of the group's offsets.
+    """
+    committed: dict[TP, int | None] = await consumer.seek_to_committed()
+    unread = [tp for tp, offset in committed.items() if not offset and tp.topic not in but_not]
+    if unread:
+        await consumer.seek_to_beginning(*unread)
+    return committed
+
+
 def patient_transport(app: AppT, urls: list[URL], pause_seconds: float) -> TransportT:
     """Faust's aiokafka transport, whose consumers pause so long between two fetches."""
 
@@ -77,6 +91,10 @@ def patient_transport(app: AppT, urls: list[URL], pause_seconds: float) -> Trans
             fetch_in_turn(consumer._client, pause_seconds)
             return consumer
 
+        async def seek_to_committed(self) -> Mapping[TP, int]:
+            consumer, changelogs = self._ensure_consumer(), self.app.tables.changelog_topics
+            return dict(await self.call_thread(seek_to_committed, consumer, changelogs))
+
         def verify_event_path(self, now: float, tp: TP) -> None:
             # Faust's own goes on to ask the monitor that `create_app` takes out: five minutes after a start it told
             # of a hanging agent for every partition that was not at its end.
@@ -85,6 +103,26 @@ def patient_transport(app: AppT, urls: list[URL], pause_seconds: float) -> Trans
     class _Consumer(Consumer):
         def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
             return _Thread(self, loop=self.loop, beacon=self.beacon)
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self._at_rest = asyncio.Event()
+            self._at_rest.set()
+
+        async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
+            self._at_rest.clear()
+            try:
+                return await super()._getmany(active_partitions, timeout)
+            finally:
+                self._at_rest.set()
+
+        async def wait_for_stopped_flow(self) -> None:
+            """Wait until no fetch is under way that was asked for before the flow was stopped.
+
+            Faust's own waits for nothing: its flag is never lowered. What such a fetch brings is held against the
+            partitions of the former assignment, and dropped when the flow goes on meanwhile.
+            """
+            await self._at_rest.wait()
 
         async def wait_first(self, *coros: Any, timeout: Any = None) -> WaitResults:
             """Hand a message over, unless the flow is stopped first: how Faust asks, for every single one.

@@ -199,7 +199,7 @@ def test_quotes_that_wait_for_kafka_survive_the_price_api(platform: ChaosPlatfor
         with platform.frozen(KAFKA):
             _let_flow(shop, 3)
             wait_until(lambda: platform.send(SERVING, signal.SIGKILL), 10, "the price API to run")
-            time.sleep(2)
+            _let_flow(shop, 2)  # from what the killed one has kept
         platform._running.wait_ready(SERVING, timeout_seconds=60)
 
 

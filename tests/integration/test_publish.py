@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from ibook.settings import Settings
 from streams.app import create_app
-from streams.fetching import HELD_SECONDS, fetch_in_turn
+from streams.fetching import HELD_SECONDS, fetch_in_turn, seek_to_committed
 from streams.publish import Record, RecordTooLarge, publish, publish_all
 from streams.state_table import StateTable
 from tests.traffic import read_all
@@ -91,3 +91,45 @@ async def test_fetches_wait_for_their_turn_and_all_else_goes_at_once(platform_se
     await client.stop()
     assert asked.count("FetchRequest") == 1
     assert "OffsetRequest" in asked[asked.index("FetchRequest") :]
+
+
+async def test_where_nothing_was_committed_reading_begins_at_the_start_again(platform_settings: Settings) -> None:
+    app = create_app("test-publish", platform_settings)
+    await app.producer.start()
+    await publish_all(app, TOPIC, {0: [Record(b"k", b"first")], 1: [Record(b"k", b"first"), Record(b"k", b"second")]})
+    await app.producer.stop()
+    client = AIOKafkaConsumer(
+        bootstrap_servers=platform_settings.kafka_bootstrap, group_id="test-seeking", enable_auto_commit=False,
+        auto_offset_reset="earliest",
+    )  # fmt: skip
+    await client.start()
+    fresh, known, other = TopicPartition(TOPIC, 0), TopicPartition(TOPIC, 1), TopicPartition("fraud-verdicts", 0)
+    client.assign([fresh, known, other])
+    await client.commit({known: 1})
+    await client.seek_to_end(fresh, known)
+    client.seek(other, 7)
+    found = await seek_to_committed(client, but_not={"fraud-verdicts"})
+    assert found == {fresh: None, known: 1, other: None}
+    assert [await client.position(tp) for tp in (fresh, known, other)] == [0, 1, 7]
+    await client.stop()
+
+
+async def test_a_stopped_flow_waits_for_the_fetch_under_way(platform_settings: Settings) -> None:
+    app = create_app("test-fetching", platform_settings)
+    app.finalize()
+    consumer: Any = app.consumer
+    answered = asyncio.Event()
+
+    async def getmany(active_partitions: Any, timeout: float) -> dict[Any, Any]:
+        await answered.wait()
+        return {}
+
+    consumer._thread.getmany = getmany
+    await asyncio.wait_for(consumer.wait_for_stopped_flow(), 60)  # no fetch, no wait
+    fetch = asyncio.create_task(consumer._getmany(set(), 1.0))
+    await asyncio.sleep(0)
+    stopped = asyncio.create_task(consumer.wait_for_stopped_flow())
+    await asyncio.sleep(0.1)
+    assert not stopped.done()
+    answered.set()
+    await asyncio.wait_for(asyncio.gather(fetch, stopped), 60)
