@@ -10,8 +10,8 @@ from ibook.edges.logs import log_plainly
 from ibook.errors import ConfigurationError
 from ibook.settings import Settings, load_settings
 from serving.app import create_app
+from serving.connections import BoundedRequests, allow_connections
 from serving.exposure import check_exposure
-from serving.heads import BoundedHeads, allow_connections
 
 SWITCH_SECONDS = 0.001
 """How long a thread that journals, follows Kafka or scores may keep a request waiting for Python's lock; else 5 ms."""
@@ -48,7 +48,7 @@ def main() -> int:
     if settings.api_keys_file is None:
         print("No IBOOK_API_KEYS_FILE: everybody on this machine may ask for everything.", file=sys.stderr, flush=True)
     config = uvicorn.Config(app, log_level="warning", access_log=False, loop="uvloop",
-                            http=BoundedHeads, ws="none", timeout_graceful_shutdown=5)  # fmt: skip
+                            http=BoundedRequests, ws="none", timeout_graceful_shutdown=5)  # fmt: skip
     allow_connections()
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()  # what is imported stays: the collector need not walk it while requests wait

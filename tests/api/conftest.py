@@ -1,8 +1,19 @@
 """What all tests of the API need."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from serving import degradation
+from tests.api.test_prices import Api
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    """A price API that knows one event and its policy."""
+    api = Api()
+    with api.client:
+        yield api
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,5 @@
 """Idempotency keys of quotes: whose they are, for how long, and in which replica."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,13 +9,6 @@ from ibook.api_keys import new_key
 from serving.remembered import Remembered
 from serving.schemas import QuoteRequest
 from tests.api.test_prices import NOW, SETTINGS, Api
-
-
-@pytest.fixture
-def api() -> Iterator[Api]:
-    api = Api()
-    with api.client:
-        yield api
 
 
 def test_quotes_without_a_key_differ(api: Api) -> None:

@@ -1,6 +1,6 @@
-"""How long the head of a request may be, and how long a request may take to arrive.
+"""What a connection may ask for before any key is read: how long a head, how long until a request is there, how many.
 
-uvicorn's fast parser sets no bound to either, and both are read before any key.
+uvicorn's fast parser sets no bound to the first two.
 """
 
 import resource
@@ -13,7 +13,7 @@ ARRIVAL_SECONDS = 20.0
 """From the opening of a connection, or from a request's first bytes, until the request is there, body and all."""
 
 
-class BoundedHeads(HttpToolsProtocol):
+class BoundedRequests(HttpToolsProtocol):
     """uvicorn's HTTP protocol; a connection whose head does not end within MAX_HEAD_BYTES is refused and closed.
 
     One whose request is not there within ARRIVAL_SECONDS is cut: those who open thousands and send a byte now and then

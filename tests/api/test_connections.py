@@ -16,15 +16,15 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from infra.local.processes import free_port
-from serving import heads
-from serving.heads import MAX_HEAD_BYTES, BoundedHeads, allow_connections
+from serving import connections
+from serving.connections import MAX_HEAD_BYTES, BoundedRequests, allow_connections
 from tests.api.test_prices import Api
 
 
 @contextmanager
 def listening(app: ASGIApp) -> Iterator[int]:
     config = uvicorn.Config(
-        app, port=free_port(), log_level="error", ws="none", http=BoundedHeads,
+        app, port=free_port(), log_level="error", ws="none", http=BoundedRequests,
         lifespan="on" if isinstance(app, FastAPI) else "off",
     )  # fmt: skip
     server = uvicorn.Server(config)
@@ -81,7 +81,7 @@ def test_large_bodies_and_many_requests_on_a_connection_are_read(port: int) -> N
 def test_a_connection_whose_request_does_not_arrive_is_cut(
     port: int, begin: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(heads, "ARRIVAL_SECONDS", 1.0)
+    monkeypatch.setattr(connections, "ARRIVAL_SECONDS", 1.0)
     with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
         client.sendall(begin)
         received = b""
@@ -94,7 +94,7 @@ def test_a_connection_whose_request_does_not_arrive_is_cut(
 
 
 def test_a_request_that_has_arrived_may_take_longer_to_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heads, "ARRIVAL_SECONDS", 1.0)
+    monkeypatch.setattr(connections, "ARRIVAL_SECONDS", 1.0)
 
     async def slow(scope: Scope, receive: Receive, send: Send) -> None:
         await asyncio.sleep(1.6)
